@@ -1,0 +1,20 @@
+//! Where dnsalt gets packets from: live interfaces, through `AF_PACKET`.
+//!
+//! ```text
+//!   wire ── driver ── AF_PACKET tap ── tc, netfilter ── sockets
+//!                          │
+//!                       Live: what leaves is seen after NAT, what comes before it
+//! ```
+//!
+//! The kernel takes the link header off (`SOCK_DGRAM`), so that Ethernet, tunnels and PPP look the
+//! same: every frame starts with its IP header. A filter in the kernel lets only the ports through
+//! that are wanted.
+// The socket calls of AF_PACKET have no safe wrapper; each block says why it is sound.
+#![allow(unsafe_code)]
+
+mod filter;
+mod live;
+mod socket;
+
+pub use filter::{FilterError, PortFilter};
+pub use live::{Direction, Frame, Live, OpenError, ReadError};

@@ -1,0 +1,199 @@
+//! A DNS server that answers every question, and remembers who asked from where.
+
+use std::io::{self, Read as _, Write as _};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use dnsalt_wire::dns::{Message, rrtype};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
+
+use crate::{Host, LabError};
+
+/// How often a server looks whether it is to stop.
+const TURN: Duration = Duration::from_millis(20);
+
+/// A query as the server saw it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// Who asked: the address and port on the wire.
+    pub peer: SocketAddr,
+    /// Which of the server's addresses was asked.
+    pub server: IpAddr,
+    /// Whether over TCP.
+    pub tcp: bool,
+    /// The query ID.
+    pub id: u16,
+    /// The name, with the dot at its end, as it was written.
+    pub name: String,
+}
+
+/// Listens on port 53 of some addresses of a host, UDP and TCP; answers `A` with 192.0.2.80,
+/// `AAAA` with 2001:db8::80, and all else with no records. Stops when it is dropped.
+#[derive(Debug)]
+pub struct DnsServer {
+    seen: Arc<Mutex<Vec<Seen>>>,
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl DnsServer {
+    /// Starts it on a host.
+    ///
+    /// # Errors
+    /// When the host has no such address, or the port is taken.
+    pub fn start(host: &Host, addresses: &[IpAddr]) -> Result<Self, LabError> {
+        let mut server = DnsServer {
+            seen: Arc::default(),
+            stop: Arc::default(),
+            threads: Vec::new(),
+        };
+        for &address in addresses {
+            let sockets = host.run(move || Ok((udp(address)?, tcp(address)?)));
+            let (udp, tcp) = sockets.map_err(|cause: io::Error| LabError::Host {
+                host: host.name().to_owned(),
+                operation: "listening on port 53",
+                cause,
+            })?;
+            let work = server.worker(address);
+            server
+                .threads
+                .push(std::thread::spawn(move || work.serve_udp(&udp)));
+            let work = server.worker(address);
+            server
+                .threads
+                .push(std::thread::spawn(move || work.serve_tcp(&tcp)));
+        }
+        Ok(server)
+    }
+
+    /// What it saw since it was asked last.
+    pub fn take_seen(&self) -> Vec<Seen> {
+        std::mem::take(&mut *self.seen.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn worker(&self, address: IpAddr) -> Worker {
+        Worker {
+            address,
+            seen: Arc::clone(&self.seen),
+            stop: Arc::clone(&self.stop),
+        }
+    }
+}
+
+impl Drop for DnsServer {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// One socket's share of the server.
+struct Worker {
+    address: IpAddr,
+    seen: Arc<Mutex<Vec<Seen>>>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Worker {
+    fn serve_udp(&self, socket: &UdpSocket) {
+        let mut buffer = [0; 4096];
+        while !self.stop.load(Ordering::Relaxed) {
+            let Ok((length, peer)) = socket.recv_from(&mut buffer) else {
+                continue;
+            };
+            if let Some(reply) = self.answer(&buffer[..length], peer, false) {
+                let _ = socket.send_to(&reply, peer);
+            }
+        }
+    }
+
+    /// One connection at a time, one query each: enough for what the lab asks.
+    fn serve_tcp(&self, listener: &TcpListener) {
+        while !self.stop.load(Ordering::Relaxed) {
+            match listener.accept() {
+                Ok((stream, peer)) => drop(self.exchange_tcp(stream, peer)),
+                Err(_) => std::thread::sleep(TURN),
+            }
+        }
+    }
+
+    fn exchange_tcp(&self, mut stream: TcpStream, peer: SocketAddr) -> io::Result<()> {
+        stream.set_nonblocking(false)?;
+        stream.set_read_timeout(Some(Duration::from_secs(2)))?;
+        let mut length = [0; 2];
+        stream.read_exact(&mut length)?;
+        let mut query = vec![0; usize::from(u16::from_be_bytes(length))];
+        stream.read_exact(&mut query)?;
+        let Some(reply) = self.answer(&query, peer, true) else {
+            return Ok(());
+        };
+        let length = u16::try_from(reply.len()).unwrap_or(u16::MAX).to_be_bytes();
+        stream.write_all(&[&length, &reply[..]].concat())?;
+        // The client closes first, so that the server's port is not left in TIME_WAIT.
+        let _ = stream.read(&mut [0]);
+        Ok(())
+    }
+
+    /// Remembers a query and writes its reply; none for what is no query.
+    fn answer(&self, query: &[u8], peer: SocketAddr, tcp: bool) -> Option<Vec<u8>> {
+        let message = Message::parse(query)
+            .ok()
+            .filter(|message| !message.is_response())?;
+        let question = message.question().ok()?;
+        let seen = Seen {
+            peer: SocketAddr::new(peer.ip().to_canonical(), peer.port()),
+            server: self.address,
+            tcp,
+            id: message.id(),
+            name: question.name.to_string(),
+        };
+        self.seen
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(seen);
+        let record: &[u8] = match question.qtype {
+            rrtype::A => &[192, 0, 2, 80],
+            rrtype::AAAA => &[0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x80],
+            _ => &[],
+        };
+        let question_end = 12 + question.name.as_wire().len() + 4;
+        let mut reply = query.get(..question_end)?.to_vec();
+        reply[2] = 0x84 | (query[2] & 0x01); // QR, AA; RD as it was
+        reply[3] = 0x80; // RA, NOERROR
+        reply[4..12].copy_from_slice(&[0, 1, 0, u8::from(!record.is_empty()), 0, 0, 0, 0]);
+        if !record.is_empty() {
+            reply.extend_from_slice(&[0xc0, 12]); // the name of the question
+            reply.extend_from_slice(&question.qtype.to_be_bytes());
+            reply.extend_from_slice(&[0, 1, 0, 0, 0, 60, 0]); // IN, 60 s, the length's upper half
+            reply.push(u8::try_from(record.len()).ok()?);
+            reply.extend_from_slice(record);
+        }
+        Some(reply)
+    }
+}
+
+fn udp(address: IpAddr) -> io::Result<UdpSocket> {
+    let socket = UdpSocket::bind((address, 53))?;
+    socket.set_read_timeout(Some(TURN))?;
+    Ok(socket)
+}
+
+fn tcp(address: IpAddr) -> io::Result<TcpListener> {
+    let family = if address.is_ipv4() {
+        AddressFamily::INET
+    } else {
+        AddressFamily::INET6
+    };
+    let socket = rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    rustix::net::bind(&socket, &SocketAddr::new(address, 53))?;
+    rustix::net::listen(&socket, 16)?;
+    let listener = TcpListener::from(socket);
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}

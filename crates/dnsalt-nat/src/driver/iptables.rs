@@ -1,0 +1,318 @@
+//! iptables, both variants, through `iptables-restore`: chains of our own, found by their name,
+//! and a jump into them from the built-in chains, found by its comment.
+//!
+//! Two families are two commands, each a transaction for each table. They run one after the other
+//! in one shell: when we are killed in between, the shell still ends what it began, and when the
+//! second one refuses, it takes the first one back.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use dnsalt_policy::{Family, Policy};
+
+use super::{Driver, DriverError, Installed, digest_in};
+use crate::command::{exists, run};
+use crate::conntrack::{remove_timeout_policy, set_timeout_policy};
+use crate::render::{CHAIN, TAG, iptables, iptables_removal, timeout_policy};
+
+/// Which of the two programs that are called iptables.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Flavour {
+    /// What `iptables` is on this machine.
+    #[default]
+    Default,
+    /// The one that writes nftables.
+    Nft,
+    /// The old one.
+    Legacy,
+}
+
+/// The driver for iptables.
+#[derive(Clone, Debug)]
+pub struct Iptables {
+    flavour: Flavour,
+    folder: PathBuf,
+}
+
+const TABLES: [&str; 2] = ["raw", "nat"];
+
+impl Iptables {
+    /// `folder` is where the rules are written for the commands to read.
+    pub fn new(flavour: Flavour, folder: &Path) -> Self {
+        Self {
+            flavour,
+            folder: folder.to_owned(),
+        }
+    }
+
+    /// Whether there is an iptables at all.
+    pub fn is_there() -> bool {
+        exists("iptables-restore")
+    }
+
+    fn program(&self, family: Family, what: &str) -> String {
+        let six = if family == Family::V6 { "6" } else { "" };
+        let flavour = match self.flavour {
+            Flavour::Default => "",
+            Flavour::Nft => "-nft",
+            Flavour::Legacy => "-legacy",
+        };
+        format!("ip{six}tables{flavour}{what}")
+    }
+
+    /// The families that this machine has: IPv6 may be switched off.
+    fn families(&self) -> Vec<Family> {
+        let there = |family: &Family| match family {
+            Family::V4 => true,
+            Family::V6 => {
+                Path::new("/proc/thread-self/net/if_inet6").exists()
+                    && exists(&self.program(*family, "-restore"))
+            }
+        };
+        Family::BOTH.into_iter().filter(there).collect()
+    }
+
+    /// All tables of a family that exist; asking makes none.
+    fn save(&self, family: Family) -> Result<Saved, DriverError> {
+        let text = run(&self.program(family, "-save"), &["-c"], None)?;
+        Ok(Saved { text })
+    }
+
+    /// The rules for one family as they have to be loaded on top of what is there.
+    fn transaction(policy: &Policy, saved: &Saved) -> Result<String, DriverError> {
+        let mut text = String::new();
+        let rules = iptables(policy)?;
+        for table in TABLES {
+            let wanted = rules.contains(&format!("*{table}\n"));
+            if saved.has_ours(table) && !wanted {
+                text += &iptables_removal(table);
+            }
+        }
+        for line in rules.lines() {
+            let _ = writeln!(text, "{line}");
+            if let Some(table) = line.strip_prefix('*')
+                && saved.has_ours(table)
+            {
+                // The jumps are there already: out and in again, in the same transaction.
+                for line in iptables_removal(table)
+                    .lines()
+                    .filter(|line| line.starts_with("-D"))
+                {
+                    let _ = writeln!(text, "{line}");
+                }
+            }
+        }
+        Ok(text)
+    }
+
+    fn write(&self, name: &str, text: &str) -> Result<(), DriverError> {
+        let path = self.folder.join(name);
+        std::fs::create_dir_all(&self.folder)
+            .and_then(|()| std::fs::write(&path, text))
+            .map_err(|cause| DriverError::File {
+                path: path.display().to_string(),
+                cause,
+            })
+    }
+
+    /// Loads a text for each family; if one is refused, those before it are taken back.
+    fn load(&self, texts: &[(Family, String, String)]) -> Result<(), DriverError> {
+        let mut script = String::from("cd \"$1\" || exit 1\nundo() { :; }\n");
+        for (family, forward, back) in texts {
+            let version = if *family == Family::V6 { 6 } else { 4 };
+            self.write(&format!("rules.v{version}"), forward)?;
+            self.write(&format!("undo.v{version}"), back)?;
+            let restore = format!("{} -w 10 --noflush", self.program(*family, "-restore"));
+            let _ = writeln!(script, "{restore} rules.v{version} || {{ undo; exit 1; }}");
+            let _ = writeln!(script, "undo() {{ {restore} undo.v{version}; }}");
+        }
+        let folder = self.folder.to_string_lossy();
+        run("sh", &["-c", &script, "sh", &folder], None)?;
+        Ok(())
+    }
+
+    /// Removes tables that were not there before us and hold nothing, as far as iptables lets us.
+    fn forget_tables(&self, family: Family, made: &[&str]) -> Result<(), DriverError> {
+        let saved = self.save(family)?;
+        for table in made.iter().filter(|table| saved.is_bare(table)) {
+            // iptables-nft takes the built-in chains of an empty table away with this; the old
+            // variant cannot, and an empty table does no harm there.
+            let _ = run(
+                &self.program(family, ""),
+                &["-w", "10", "-t", table, "-X"],
+                None,
+            );
+            let nft_family = if family == Family::V6 { "ip6" } else { "ip" };
+            let listing = run("nft", &["list", "table", nft_family, table], None);
+            if listing.is_ok_and(|text| text == format!("table {nft_family} {table} {{\n}}\n")) {
+                run("nft", &["delete", "table", nft_family, table], None)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn made_by_us(&self) -> PathBuf {
+        self.folder.join("tables-made")
+    }
+}
+
+impl Driver for Iptables {
+    fn name(&self) -> &'static str {
+        match self.flavour {
+            Flavour::Default => "iptables",
+            Flavour::Nft => "iptables-nft",
+            Flavour::Legacy => "iptables-legacy",
+        }
+    }
+
+    fn check(&self, policy: &Policy) -> Result<(), DriverError> {
+        for family in self.families() {
+            let text = Self::transaction(policy, &self.save(family)?)?;
+            let restore = self.program(family, "-restore");
+            run(&restore, &["-w", "10", "--noflush", "--test"], Some(&text))?;
+        }
+        Ok(())
+    }
+
+    fn installed(&self) -> Result<Option<Installed>, DriverError> {
+        let mut all = String::new();
+        let mut missing = None;
+        let mut caught = 0;
+        let mut found = false;
+        for family in self.families() {
+            let saved = self.save(family)?;
+            if saved.has_ours("nat") {
+                found = true;
+            } else if saved.has_ours("raw") || found {
+                missing = Some(format!("the {family} rules of the nat table"));
+            }
+            let ours = saved.ours();
+            caught += ours.iter().filter_map(|line| caught_by(line)).sum::<u64>();
+            let _ = writeln!(all, "{family}");
+            for line in ours {
+                let _ = writeln!(
+                    all,
+                    "{}",
+                    line.split_once("] ").map_or(line, |(_, rule)| rule)
+                );
+            }
+        }
+        if !found && missing.is_none() {
+            return Ok(None);
+        }
+        Ok(Some(Installed {
+            digest: digest_in(&all),
+            caught,
+            fingerprint: all,
+            missing,
+        }))
+    }
+
+    fn apply(&self, policy: &Policy) -> Result<(), DriverError> {
+        if let Some(timeout) = policy.udp_timeout() {
+            for family in policy.families() {
+                set_timeout_policy(timeout_policy(family), family, timeout)?;
+            }
+        }
+        let mut texts = Vec::new();
+        let mut made = String::new();
+        for family in self.families() {
+            let saved = self.save(family)?;
+            let forward = Self::transaction(policy, &saved)?;
+            let back: String = if saved.has_ours("nat") {
+                // What was there was ours as well: better new rules than none.
+                String::new()
+            } else {
+                TABLES
+                    .iter()
+                    .filter(|table| forward.contains(&format!("*{table}\n")))
+                    .map(|table| iptables_removal(table))
+                    .collect()
+            };
+            for table in TABLES.iter().filter(|table| !saved.exists(table)) {
+                let _ = writeln!(made, "{family} {table}");
+            }
+            texts.push((family, forward, back));
+        }
+        if !self.made_by_us().exists() {
+            self.write("tables-made", &made)?;
+        }
+        self.load(&texts)
+    }
+
+    fn remove(&self) -> Result<(), DriverError> {
+        let mut texts = Vec::new();
+        for family in self.families() {
+            let saved = self.save(family)?;
+            let ours: String = TABLES
+                .iter()
+                .filter(|table| saved.has_ours(table))
+                .map(|table| iptables_removal(table))
+                .collect();
+            if !ours.is_empty() {
+                texts.push((family, ours, String::new()));
+            }
+        }
+        self.load(&texts)?;
+        let made = std::fs::read_to_string(self.made_by_us()).unwrap_or_default();
+        for family in self.families() {
+            let made: Vec<&str> = made
+                .lines()
+                .filter_map(|line| line.strip_prefix(&format!("{family} ")))
+                .collect();
+            self.forget_tables(family, &made)?;
+            remove_timeout_policy(timeout_policy(family), family)?;
+        }
+        let _ = std::fs::remove_file(self.made_by_us());
+        Ok(())
+    }
+}
+
+/// The packets of a rule that decides what is salted: `[12:900] -A DNSALT ... --comment "policy ..."`.
+fn caught_by(line: &str) -> Option<u64> {
+    let (counters, rule) = line.strip_prefix('[')?.split_once("] ")?;
+    if !rule.contains("\"policy ") {
+        return None;
+    }
+    counters.split_once(':')?.0.parse().ok()
+}
+
+/// The output of `iptables-save -c`.
+struct Saved {
+    text: String,
+}
+
+impl Saved {
+    fn table(&self, table: &str) -> impl Iterator<Item = &str> {
+        let start = format!("*{table}");
+        self.text
+            .lines()
+            .skip_while(move |line| *line != start)
+            .take_while(|line| *line != "COMMIT")
+    }
+
+    fn exists(&self, table: &str) -> bool {
+        self.table(table).next().is_some()
+    }
+
+    fn has_ours(&self, table: &str) -> bool {
+        self.table(table)
+            .any(|line| line.starts_with(&format!(":{CHAIN} ")))
+    }
+
+    /// Exists, and has neither rules nor chains besides the built-in ones.
+    fn is_bare(&self, table: &str) -> bool {
+        self.exists(table)
+            && self
+                .table(table)
+                .skip(1)
+                .all(|line| line.starts_with(':') && line.contains(" ACCEPT "))
+    }
+
+    /// The rules of our chains and the jumps to them.
+    fn ours(&self) -> Vec<&str> {
+        let jump = format!("--comment {TAG} -j {CHAIN}");
+        let ours = |line: &str| line.contains(&format!("-A {CHAIN}")) || line.ends_with(&jump);
+        self.text.lines().filter(|line| ours(line)).collect()
+    }
+}

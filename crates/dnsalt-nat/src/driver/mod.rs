@@ -1,0 +1,119 @@
+//! Rules in the kernel: put in, read back, taken out, by the firewall's own commands.
+
+mod iptables;
+mod nft;
+
+use std::path::Path;
+
+use dnsalt_policy::Policy;
+
+use crate::command::CommandError;
+use crate::conntrack::ConntrackError;
+use crate::render::RenderError;
+
+pub use iptables::{Flavour, Iptables};
+pub use nft::Nft;
+
+/// One firewall of Linux. All its methods speak of the network namespace that we run in.
+pub trait Driver {
+    /// Its name, as users write it: `nft`, `iptables-legacy` ...
+    fn name(&self) -> &'static str;
+
+    /// Asks firewall and kernel whether the policy's rules would be taken, without taking them.
+    fn check(&self, policy: &Policy) -> Result<(), DriverError>;
+
+    /// What of ours is in the kernel now; none if nothing is.
+    fn installed(&self) -> Result<Option<Installed>, DriverError>;
+
+    /// Puts the rules in; replaces those of ours that are there in the same transaction. Either
+    /// all of it happens, or nothing.
+    fn apply(&self, policy: &Policy) -> Result<(), DriverError>;
+
+    /// Takes out exactly what is ours; it is fine if nothing is.
+    fn remove(&self) -> Result<(), DriverError>;
+}
+
+/// Our rules as they are in the kernel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Installed {
+    /// The digest of the policy that they were made from; none if it cannot be found any more.
+    pub digest: Option<String>,
+    /// New UDP and TCP flows that they caught; with per-query ports these are single queries.
+    pub caught: u64,
+    /// The rules without counters: differs when somebody changed them.
+    pub fingerprint: String,
+    /// Whether all that belongs to the rules is there; else what is missing.
+    pub missing: Option<String>,
+}
+
+/// Why a firewall did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DriverError {
+    /// The policy asks for more than the firewall has.
+    #[error(transparent)]
+    Render(#[from] RenderError),
+    /// The firewall's command is missing or refused.
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    /// The kernel's conntrack refused.
+    #[error(transparent)]
+    Conntrack(#[from] ConntrackError),
+    /// A file that the command reads could not be written.
+    #[error("{path}: {cause}")]
+    File {
+        /// Which one.
+        path: String,
+        /// Why.
+        cause: std::io::Error,
+    },
+}
+
+/// Which driver to use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Backend {
+    /// nftables where there is `nft`, else iptables.
+    #[default]
+    Auto,
+    /// nftables.
+    Nft,
+    /// iptables, whichever variant the command of that name is.
+    Iptables(Flavour),
+}
+
+impl Backend {
+    /// The driver. `folder` is where it may keep the files that its commands read.
+    pub fn driver(self, folder: &Path) -> Box<dyn Driver> {
+        match self {
+            Backend::Auto if !crate::command::exists("nft") && Iptables::is_there() => {
+                Box::new(Iptables::new(Flavour::Default, folder))
+            }
+            Backend::Auto | Backend::Nft => Box::new(Nft),
+            Backend::Iptables(flavour) => Box::new(Iptables::new(flavour, folder)),
+        }
+    }
+}
+
+impl std::str::FromStr for Backend {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "auto" => Ok(Backend::Auto),
+            "nft" => Ok(Backend::Nft),
+            "iptables" => Ok(Backend::Iptables(Flavour::Default)),
+            "iptables-nft" => Ok(Backend::Iptables(Flavour::Nft)),
+            "iptables-legacy" => Ok(Backend::Iptables(Flavour::Legacy)),
+            _ => Err(format!(
+                "`{text}` is not a backend; use auto, nft, iptables, iptables-nft or iptables-legacy"
+            )),
+        }
+    }
+}
+
+/// The digest behind the word `policy` in a comment of ours.
+fn digest_in(listing: &str) -> Option<String> {
+    let (_, rest) = listing.split_once("\"policy ")?;
+    let (digest, _) = rest.split_once('"')?;
+    Some(digest.to_owned())
+}

@@ -1,0 +1,373 @@
+//! The keys of a policy, each given or not: what the command line and the file have in common.
+
+use std::str::FromStr;
+
+use serde::de::{Deserializer, Error as _};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    DEFAULT_AVOID, Family, InterfaceName, Policy, PolicyError, PortRange, PortSet, Prefix,
+    Protocol, Source,
+};
+
+/// The documented sample of the file, as `dnsalt config --sample` prints it.
+pub const SAMPLE: &str = include_str!("sample.toml");
+
+/// A policy as far as somebody gave it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Settings {
+    /// Source prefixes whose queries are salted; default all.
+    #[serde(deserialize_with = "texts", skip_serializing_if = "Option::is_none")]
+    pub from: Option<Vec<Prefix>>,
+    /// Server prefixes that queries to are salted; default all.
+    #[serde(deserialize_with = "texts", skip_serializing_if = "Option::is_none")]
+    pub to: Option<Vec<Prefix>>,
+    /// Outgoing interfaces; default all but `lo`.
+    #[serde(deserialize_with = "texts", skip_serializing_if = "Option::is_none")]
+    pub iface: Option<Vec<InterfaceName>>,
+    /// Ports that DNS is asked on; default 53.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dns_port: Option<Vec<u16>>,
+    /// Transports; default UDP and TCP.
+    #[serde(deserialize_with = "texts", skip_serializing_if = "Option::is_none")]
+    pub proto: Option<Vec<Protocol>>,
+    /// Ports that queries may leave from; default 1024-65535.
+    #[serde(deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub ports: Option<PortRange>,
+    /// Ports of that range that are left out; default [`DEFAULT_AVOID`].
+    #[serde(
+        deserialize_with = "port_ranges",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub avoid: Option<Vec<PortRange>>,
+    /// The address that queries leave from; default masquerade.
+    #[serde(deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub source: Option<Source>,
+    /// Whether each query gets a port of its own; default no.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub per_query: Option<bool>,
+    /// Seconds that an unanswered UDP query keeps its port; 0 leaves the kernel's own; default 2.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<u64>,
+}
+
+/// What the machine adds to the defaults.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Defaults {
+    /// Ports the machine has reserved (`net.ipv4.ip_local_reserved_ports`), left out of the range
+    /// unless `avoid` is given.
+    pub reserved: Vec<PortRange>,
+}
+
+impl Settings {
+    /// The keys of the file.
+    pub const KEYS: [&'static str; 10] = [
+        "from",
+        "to",
+        "iface",
+        "dns-port",
+        "proto",
+        "ports",
+        "avoid",
+        "source",
+        "per-query",
+        "timeout",
+    ];
+
+    /// The default of `timeout`, in seconds.
+    pub const TIMEOUT: u8 = 2;
+
+    /// These settings, and `below` for every key that they do not give.
+    #[must_use]
+    pub fn or(self, below: Settings) -> Settings {
+        Settings {
+            from: self.from.or(below.from),
+            to: self.to.or(below.to),
+            iface: self.iface.or(below.iface),
+            dns_port: self.dns_port.or(below.dns_port),
+            proto: self.proto.or(below.proto),
+            ports: self.ports.or(below.ports),
+            avoid: self.avoid.or(below.avoid),
+            source: self.source.or(below.source),
+            per_query: self.per_query.or(below.per_query),
+            timeout: self.timeout.or(below.timeout),
+        }
+    }
+
+    /// These settings with what the machine adds to the defaults written out, so that they mean
+    /// the same later.
+    #[must_use]
+    pub fn complete(mut self, defaults: &Defaults) -> Settings {
+        self.avoid.get_or_insert_with(|| {
+            let known = DEFAULT_AVOID.into_iter().map(PortRange::from);
+            known.chain(defaults.reserved.iter().copied()).collect()
+        });
+        self
+    }
+
+    /// The policy that these settings make.
+    ///
+    /// # Errors
+    /// When they contradict each other, or leave nothing to salt or to salt with.
+    pub fn resolve(self) -> Result<Policy, PolicyError> {
+        let settings = self.complete(&Defaults::default());
+        let avoid = settings.avoid.unwrap_or_default();
+        let policy = Policy {
+            from: merged(settings.from.unwrap_or_default()),
+            to: merged(settings.to.unwrap_or_default()),
+            interfaces: settings.iface.unwrap_or_default(),
+            dns_ports: some_of("dns-port", settings.dns_port, || vec![53])?,
+            protocols: protocols(settings.proto)?,
+            ports: PortSet::new(settings.ports.unwrap_or(PortRange::UNPRIVILEGED), &avoid)?,
+            source: settings.source.unwrap_or_default(),
+            per_query: settings.per_query.unwrap_or(false),
+            timeout: timeout(settings.timeout)?,
+        };
+        check(policy)
+    }
+}
+
+fn check(mut policy: Policy) -> Result<Policy, PolicyError> {
+    if policy.dns_ports.contains(&0) {
+        return Err(PolicyError::PortZero);
+    }
+    policy.dns_ports.sort_unstable();
+    policy.dns_ports.dedup();
+    let families = policy.families();
+    if families.is_empty() {
+        return Err(PolicyError::NoFamily);
+    }
+    if let Source::Pool(pool) = &policy.source {
+        let stray = pool
+            .addresses()
+            .iter()
+            .find(|a| !families.contains(&Family::of(**a)));
+        if let Some(&address) = stray {
+            return Err(PolicyError::SourceFamily {
+                address,
+                family: Family::of(address),
+            });
+        }
+    }
+    if policy.per_query && !policy.protocols.contains(&Protocol::Udp) {
+        return Err(PolicyError::PerQueryNeedsUdp);
+    }
+    Ok(policy)
+}
+
+/// Sorted, and without prefixes that lie in another: a set of nft has no overlaps, and elsewhere
+/// they would be rules for nothing.
+fn merged(mut prefixes: Vec<Prefix>) -> Vec<Prefix> {
+    prefixes.sort_unstable();
+    prefixes.dedup();
+    let all = prefixes.clone();
+    prefixes.retain(|inner| {
+        !all.iter()
+            .any(|outer| outer != inner && outer.covers(*inner))
+    });
+    prefixes
+}
+
+fn some_of<T>(
+    key: &'static str,
+    given: Option<Vec<T>>,
+    default: impl FnOnce() -> Vec<T>,
+) -> Result<Vec<T>, PolicyError> {
+    match given {
+        Some(list) if list.is_empty() => Err(PolicyError::EmptyList(key)),
+        Some(list) => Ok(list),
+        None => Ok(default()),
+    }
+}
+
+fn protocols(given: Option<Vec<Protocol>>) -> Result<Vec<Protocol>, PolicyError> {
+    let both = || vec![Protocol::Udp, Protocol::Tcp];
+    let given = some_of("proto", given, both)?;
+    Ok(both()
+        .into_iter()
+        .filter(|protocol| given.contains(protocol))
+        .collect())
+}
+
+fn timeout(given: Option<u64>) -> Result<u8, PolicyError> {
+    match given {
+        None => Ok(Settings::TIMEOUT),
+        Some(seconds) => match u8::try_from(seconds) {
+            Ok(fits @ 0..=120) => Ok(fits),
+            _ => Err(PolicyError::Timeout(seconds)),
+        },
+    }
+}
+
+/// A value that is written as text in the file and parsed where it stands, so that an error
+/// carries its line.
+struct Text<T>(T);
+
+impl<'de, T: FromStr<Err = PolicyError>> Deserialize<'de> for Text<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?
+            .parse()
+            .map(Text)
+            .map_err(D::Error::custom)
+    }
+}
+
+fn text<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: FromStr<Err = PolicyError>,
+{
+    Text::deserialize(deserializer).map(|Text(value)| Some(value))
+}
+
+fn texts<'de, D, T>(deserializer: D) -> Result<Option<Vec<T>>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: FromStr<Err = PolicyError>,
+{
+    let list = Vec::<Text<T>>::deserialize(deserializer)?;
+    Ok(Some(list.into_iter().map(|Text(value)| value).collect()))
+}
+
+/// A port as a number, or a range as text.
+#[derive(Deserialize)]
+#[serde(
+    untagged,
+    expecting = "expected a port like 4789 or a range like \"8000-8100\""
+)]
+enum PortOrRange {
+    Port(u16),
+    Range(String),
+}
+
+fn port_ranges<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Vec<PortRange>>, D::Error> {
+    let list = Vec::<PortOrRange>::deserialize(deserializer)?;
+    let range = |item| match item {
+        PortOrRange::Port(port) => PortRange::new(port, port),
+        PortOrRange::Range(text) => text.parse(),
+    };
+    list.into_iter()
+        .map(range)
+        .collect::<Result<_, _>>()
+        .map(Some)
+        .map_err(D::Error::custom)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(text: &str) -> Settings {
+        toml::from_str(text).unwrap()
+    }
+
+    fn refused(text: &str) -> String {
+        settings(text).resolve().unwrap_err().to_string()
+    }
+
+    /// The sample with every `#key = ...` line made real.
+    fn uncommented(sample: &str) -> String {
+        let key = |line: &str| {
+            Settings::KEYS
+                .iter()
+                .any(|key| line.starts_with(&format!("#{key} =")))
+        };
+        sample
+            .lines()
+            .map(|line| if key(line) { &line[1..] } else { line }.to_owned() + "\n")
+            .collect()
+    }
+
+    #[test]
+    fn the_sample_as_it_stands_is_the_default() {
+        assert_eq!(settings(SAMPLE), Settings::default());
+    }
+
+    #[test]
+    fn the_sample_shows_every_key_with_its_default() {
+        let text = uncommented(SAMPLE);
+        let shown = settings(&text);
+        for key in Settings::KEYS {
+            assert!(
+                text.lines()
+                    .any(|line| line.starts_with(&format!("{key} ="))),
+                "{key}"
+            );
+        }
+        let default = Settings::default().resolve().unwrap();
+        assert_eq!(shown.resolve().unwrap(), default);
+    }
+
+    #[test]
+    fn the_upper_settings_win_key_by_key() {
+        let upper = settings("ports = '2000-3000'");
+        let lower = settings("ports = '4000-5000'\nper-query = true");
+        let both = upper.or(lower);
+        assert_eq!(both.ports.unwrap().to_string(), "2000-3000");
+        assert_eq!(both.per_query, Some(true));
+    }
+
+    #[test]
+    fn reserved_ports_count_unless_avoid_is_given() {
+        let reserved = Defaults {
+            reserved: vec!["30000-30100".parse().unwrap()],
+        };
+        let count = |text: &str| {
+            settings(text)
+                .complete(&reserved)
+                .resolve()
+                .unwrap()
+                .ports()
+                .count()
+        };
+        assert_eq!(count(""), 64_508 - 101);
+        assert_eq!(count("avoid = [9999, '8000-8009']"), 64_512 - 11);
+        assert_eq!(count("avoid = []"), 64_512);
+    }
+
+    #[test]
+    fn contradictions_are_refused_with_their_mend() {
+        assert!(
+            refused("from = ['10.0.0.0/8']\nto = ['2001:db8::/32']")
+                .contains("no address family in common")
+        );
+        assert!(refused("from = ['2001:db8::/32']\nsource = '192.0.2.1'").contains("is IPv4"));
+        assert!(refused("proto = ['tcp']\nper-query = true").contains("UDP only"));
+        assert!(refused("proto = []").contains("`proto` is an empty list"));
+        assert!(refused("dns-port = []").contains("`dns-port` is an empty list"));
+        assert!(refused("dns-port = [0]").contains("`dns-port` 0"));
+        assert!(refused("timeout = 300").contains("1 to 120"));
+        assert!(refused("ports = '4789-4791'\navoid = ['4000-5000']").contains("empty once"));
+    }
+
+    #[test]
+    fn prefixes_within_others_are_dropped() {
+        let policy = settings("from = ['10.1.0.0/16', '10.0.0.0/8', '10.0.0.0/8', '192.0.2.7']");
+        let from = policy.resolve().unwrap().from(Family::V4);
+        assert_eq!(
+            from,
+            ["10.0.0.0/8", "192.0.2.7"].map(|text| text.parse().unwrap())
+        );
+    }
+
+    #[test]
+    fn families_follow_the_prefixes() {
+        let policy = settings("from = ['10.0.0.0/8', '192.0.2.7']")
+            .resolve()
+            .unwrap();
+        assert_eq!(policy.families(), [Family::V4]);
+        assert!(!policy.covers(Family::V6));
+        assert_eq!(policy.from(Family::V4).len(), 2);
+    }
+
+    #[test]
+    fn the_digest_tells_policies_apart() {
+        let digest = |text: &str| settings(text).resolve().unwrap().digest();
+        assert_eq!(digest(""), digest("per-query = false"));
+        assert_ne!(digest(""), digest("per-query = true"));
+        assert_eq!(digest("").len(), 16);
+    }
+}

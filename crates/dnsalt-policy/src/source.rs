@@ -1,0 +1,194 @@
+//! The address that salted queries leave from.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
+
+use crate::{Family, PolicyError};
+
+/// Where salted queries come from, as servers see it.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub enum Source {
+    /// The address of the outgoing interface: always right on a gateway that does NAT anyway.
+    #[default]
+    Masquerade,
+    /// The address they have; only the port changes. For gateways that route without NAT.
+    Keep,
+    /// One of these, drawn for each flow; a family without one is masqueraded.
+    Pool(Pool),
+}
+
+/// One or more source addresses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pool {
+    addresses: Vec<IpAddr>,
+}
+
+impl Pool {
+    /// More than these is refused: each is a rule or an element of a map.
+    pub const MOST: usize = 256;
+
+    /// The addresses of one family, in the order given.
+    pub fn of(&self, family: Family) -> Vec<IpAddr> {
+        self.addresses
+            .iter()
+            .copied()
+            .filter(|address| Family::of(*address) == family)
+            .collect()
+    }
+
+    /// All addresses, in the order given; never empty, none twice.
+    pub fn addresses(&self) -> &[IpAddr] {
+        &self.addresses
+    }
+}
+
+impl Source {
+    /// The addresses to draw from for a family; empty where the family is masqueraded or kept.
+    pub fn pool(&self, family: Family) -> Vec<IpAddr> {
+        match self {
+            Source::Pool(pool) => pool.of(family),
+            Source::Masquerade | Source::Keep => Vec::new(),
+        }
+    }
+}
+
+impl FromStr for Source {
+    type Err = PolicyError;
+
+    /// `masquerade`, `keep`, or addresses and `FIRST-LAST` pools with commas between.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "masquerade" => return Ok(Source::Masquerade),
+            "keep" => return Ok(Source::Keep),
+            _ => {}
+        }
+        let mut addresses = Vec::new();
+        for part in text.split(',') {
+            for address in part_addresses(part.trim(), text)? {
+                if unusable(address) {
+                    return Err(PolicyError::UnusableSource(address));
+                }
+                if !addresses.contains(&address) {
+                    addresses.push(address);
+                }
+            }
+            if addresses.len() > Pool::MOST {
+                return Err(PolicyError::BigPool {
+                    text: text.to_owned(),
+                    most: Pool::MOST,
+                });
+            }
+        }
+        Ok(Source::Pool(Pool { addresses }))
+    }
+}
+
+impl serde::Serialize for Source {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Source::Masquerade => f.write_str("masquerade"),
+            Source::Keep => f.write_str("keep"),
+            Source::Pool(pool) => {
+                let all: Vec<_> = pool.addresses.iter().map(ToString::to_string).collect();
+                f.write_str(&all.join(","))
+            }
+        }
+    }
+}
+
+/// The addresses of `A` or `A-B`.
+fn part_addresses(part: &str, whole: &str) -> Result<Vec<IpAddr>, PolicyError> {
+    let address = |text: &str| {
+        text.trim()
+            .parse::<IpAddr>()
+            .map_err(|_| PolicyError::Source(whole.to_owned()))
+    };
+    let Some((first, last)) = part.split_once('-') else {
+        return Ok(vec![address(part)?]);
+    };
+    let (first, last) = match (address(first)?, address(last)?) {
+        (IpAddr::V4(a), IpAddr::V4(b)) => (u128::from(a.to_bits()), u128::from(b.to_bits())),
+        (IpAddr::V6(a), IpAddr::V6(b)) => (a.to_bits(), b.to_bits()),
+        _ => return Err(PolicyError::EmptyPool(part.to_owned())),
+    };
+    if first > last {
+        return Err(PolicyError::EmptyPool(part.to_owned()));
+    }
+    if last - first >= Pool::MOST as u128 {
+        return Err(PolicyError::BigPool {
+            text: part.to_owned(),
+            most: Pool::MOST,
+        });
+    }
+    let v4 = !part.contains(':');
+    Ok((first..=last)
+        .map(|bits| match u32::try_from(bits) {
+            Ok(bits) if v4 => IpAddr::V4(Ipv4Addr::from_bits(bits)),
+            _ => IpAddr::V6(Ipv6Addr::from_bits(bits)),
+        })
+        .collect())
+}
+
+fn unusable(address: IpAddr) -> bool {
+    address.is_unspecified()
+        || address.is_loopback()
+        || address.is_multicast()
+        || address == IpAddr::V4(Ipv4Addr::BROADCAST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pools_are_read_and_shown() {
+        for (text, shown) in [
+            ("masquerade", "masquerade"),
+            ("keep", "keep"),
+            ("192.0.2.1", "192.0.2.1"),
+            ("192.0.2.1-192.0.2.3", "192.0.2.1,192.0.2.2,192.0.2.3"),
+            (
+                "192.0.2.1,2001:db8::1-2001:db8::2,192.0.2.1",
+                "192.0.2.1,2001:db8::1,2001:db8::2",
+            ),
+        ] {
+            assert_eq!(text.parse::<Source>().unwrap().to_string(), shown);
+        }
+        let source: Source = "192.0.2.1,2001:db8::1".parse().unwrap();
+        assert_eq!(
+            source.pool(Family::V6),
+            ["2001:db8::1".parse::<IpAddr>().unwrap()]
+        );
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        let error = |text: &str| text.parse::<Source>().unwrap_err();
+        assert!(matches!(error("eth0"), PolicyError::Source(_)));
+        assert!(matches!(error(""), PolicyError::Source(_)));
+        assert!(matches!(
+            error("192.0.2.3-192.0.2.1"),
+            PolicyError::EmptyPool(_)
+        ));
+        assert!(matches!(
+            error("192.0.2.3-2001:db8::1"),
+            PolicyError::EmptyPool(_)
+        ));
+        assert!(matches!(
+            error("10.0.0.0-10.1.0.0"),
+            PolicyError::BigPool { .. }
+        ));
+        assert!(matches!(
+            error("::-ffff::"),
+            PolicyError::UnusableSource(_) | PolicyError::BigPool { .. }
+        ));
+        assert!(matches!(error("127.0.0.1"), PolicyError::UnusableSource(_)));
+    }
+}

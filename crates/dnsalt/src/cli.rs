@@ -1,0 +1,376 @@
+//! The command line: its definition feeds the parser, the help, the man pages and the completions.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use dnsalt_nat::driver::Backend;
+use dnsalt_nat::render::Firewall;
+use dnsalt_policy::{InterfaceName, PortRange, Prefix, Protocol, Settings, Source};
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 fine, 1 found weak or not as expected, 2 usage, 3 could not do it.";
+
+/// Protect DNS resolvers and clients nobody can patch from off-path cache poisoning
+///
+/// dnsalt gives every DNS query that leaves this machine, or passes through it, a random source
+/// port, even where the program that asks insists on a fixed one; and it proves on the wire that
+/// it does.
+#[derive(Debug, Parser)]
+#[command(name = "dnsalt", version, after_help = EXIT_CODES, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+
+    /// Where the state is kept, for tests
+    #[arg(
+        long,
+        global = true,
+        hide = true,
+        default_value = "/run/dnsalt",
+        value_name = "DIR"
+    )]
+    pub(crate) state_dir: PathBuf,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Protect everything that leaves this machine, or passes through it
+    Up(UpArgs),
+    /// Keep what `up --confirm` installed
+    Confirm,
+    /// Put everything back as it was
+    Down,
+    /// Show what is installed, and how strong it is
+    Status(StatusArgs),
+    /// Show on the wire which ports queries leave from
+    Prove(ProveArgs),
+    /// Only print the rules, for a firewall that is not ours
+    Rules(RulesArgs),
+    /// Show the configuration file
+    Config(ConfigArgs),
+    /// A whole network in namespaces: experiments that touch nothing else
+    #[command(subcommand)]
+    Lab(LabCommand),
+    /// Undo an `up --confirm` that nobody confirms
+    #[command(hide = true)]
+    UndoLater(UndoLaterArgs),
+}
+
+/// What to salt; the same keys as in the configuration file.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct PolicyArgs {
+    /// Read the policy from FILE [default: /etc/dnsalt.toml if it is there]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Salt queries from these sources only [default: everything that leaves]
+    #[arg(
+        long,
+        value_name = "PREFIX",
+        value_delimiter = ',',
+        help_heading = "Which queries"
+    )]
+    from: Option<Vec<Prefix>>,
+
+    /// Salt queries to these servers only
+    #[arg(
+        long,
+        value_name = "PREFIX",
+        value_delimiter = ',',
+        help_heading = "Which queries"
+    )]
+    to: Option<Vec<Prefix>>,
+
+    /// Salt queries that leave through these interfaces only [default: all but lo]
+    #[arg(
+        long,
+        value_name = "NAME",
+        value_delimiter = ',',
+        help_heading = "Which queries"
+    )]
+    iface: Option<Vec<InterfaceName>>,
+
+    /// Ports that DNS is asked on [default: 53]
+    #[arg(
+        long,
+        value_name = "PORT",
+        value_delimiter = ',',
+        help_heading = "Which queries"
+    )]
+    dns_port: Option<Vec<u16>>,
+
+    /// Transports: udp, tcp [default: udp,tcp]
+    #[arg(
+        long,
+        value_name = "PROTO",
+        value_delimiter = ',',
+        help_heading = "Which queries"
+    )]
+    proto: Option<Vec<Protocol>>,
+
+    /// Source ports to draw from [default: 1024-65535]
+    #[arg(long, value_name = "LO-HI", help_heading = "What they leave with")]
+    ports: Option<PortRange>,
+
+    /// Ports never to use, or none [default: 4789,4791,8472,11211 and, for up, those reserved]
+    #[arg(long, value_name = "PORTS", value_parser = avoid_list, help_heading = "What they leave with")]
+    avoid: Option<AvoidList>,
+
+    /// masquerade, keep, or addresses like 192.0.2.1-192.0.2.4 [default: masquerade]
+    #[arg(long, value_name = "SOURCE", help_heading = "What they leave with")]
+    source: Option<Source>,
+
+    /// A port of its own for every query, not for every flow (UDP, nftables)
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true,
+          value_name = "BOOL", help_heading = "For how long")]
+    per_query: Option<bool>,
+
+    /// Seconds that an unanswered UDP query keeps its port, 0 for the kernel's own [default: 2]
+    #[arg(long, value_name = "SECONDS", help_heading = "For how long")]
+    timeout: Option<u64>,
+}
+
+/// Ports to avoid; a type of its own, since clap takes a bare list apart.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct AvoidList(Vec<PortRange>);
+
+fn avoid_list(text: &str) -> Result<AvoidList, dnsalt_policy::PolicyError> {
+    if text == "none" {
+        return Ok(AvoidList::default());
+    }
+    text.split(',')
+        .map(|part| part.trim().parse())
+        .collect::<Result<_, _>>()
+        .map(AvoidList)
+}
+
+impl PolicyArgs {
+    /// What the command line says of the policy.
+    pub(crate) fn settings(&self) -> Settings {
+        let args = self.clone();
+        Settings {
+            from: args.from,
+            to: args.to,
+            iface: args.iface,
+            dns_port: args.dns_port,
+            proto: args.proto,
+            ports: args.ports,
+            avoid: args.avoid.map(|AvoidList(list)| list),
+            source: args.source,
+            per_query: args.per_query,
+            timeout: args.timeout,
+        }
+    }
+}
+
+/// Which engine randomises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EngineChoice {
+    /// The strongest that this machine has.
+    Auto,
+    /// The kernel's NAT: a random port for each flow, or for each query.
+    Nat,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct UpArgs {
+    /// Which engine randomises
+    #[arg(long, value_enum, default_value = "auto")]
+    pub(crate) engine: EngineChoice,
+
+    /// Firewall to use: auto, nft, iptables, iptables-nft, iptables-legacy
+    #[arg(long, default_value = "auto")]
+    pub(crate) backend: Backend,
+
+    /// Show what would be done, and do nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+
+    /// Undo it after this time unless `dnsalt confirm` comes first
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(crate) confirm: Option<Duration>,
+
+    /// Name that must resolve through the new rules [default: a new one under root-servers.net]
+    #[arg(long, value_name = "NAME", conflicts_with = "no_health")]
+    pub(crate) health_name: Option<String>,
+
+    /// Do not check that names still resolve
+    #[arg(long)]
+    pub(crate) no_health: bool,
+
+    #[command(flatten)]
+    pub(crate) policy: PolicyArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StatusArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ProveArgs {
+    /// Server to ask, with an optional port [default: those of resolv.conf]
+    #[arg(long, value_name = "ADDRESS", value_delimiter = ',', value_parser = server)]
+    pub(crate) server: Vec<Server>,
+
+    /// Queries to each server
+    #[arg(long, short = 'n', value_name = "N", default_value = "4",
+          value_parser = clap::value_parser!(u16).range(2..=1000))]
+    pub(crate) count: u16,
+
+    /// The fixed source port to ask from
+    #[arg(long, value_name = "PORT", default_value = "44444",
+          value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) sport: u16,
+
+    /// Address to ask from, for a scope that `up --from` narrowed
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) bind: Option<IpAddr>,
+
+    /// Time between two queries to one server
+    #[arg(long, value_name = "TIME", default_value = "250ms", value_parser = duration)]
+    pub(crate) gap: Duration,
+
+    /// Also find out for how long a port sticks; takes up to a minute
+    #[arg(long, conflicts_with = "tcp")]
+    pub(crate) sticky: bool,
+
+    /// Ask over TCP
+    #[arg(long)]
+    pub(crate) tcp: bool,
+
+    /// Names asked for are made up under this one
+    #[arg(long, value_name = "NAME", default_value = "test")]
+    pub(crate) name: String,
+
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Who is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Server(pub(crate) SocketAddr);
+
+fn server(text: &str) -> Result<Server, String> {
+    text.parse::<IpAddr>()
+        .map(|address| SocketAddr::new(address, 53))
+        .or_else(|_| text.parse::<SocketAddr>())
+        .map(Server)
+        .map_err(|_| "give an address like 192.0.2.53, 2001:db8::53 or 192.0.2.53:5353".to_owned())
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RulesArgs {
+    /// Which firewall
+    #[arg(long = "for", value_enum, value_name = "FIREWALL")]
+    pub(crate) firewall: FirewallChoice,
+
+    #[command(flatten)]
+    pub(crate) policy: PolicyArgs,
+}
+
+/// A firewall by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FirewallChoice {
+    /// Linux nftables.
+    Nft,
+    /// Linux iptables and ip6tables.
+    Iptables,
+    /// OpenBSD's pf.
+    PfOpenbsd,
+    /// FreeBSD's pf.
+    PfFreebsd,
+}
+
+impl From<FirewallChoice> for Firewall {
+    fn from(choice: FirewallChoice) -> Self {
+        match choice {
+            FirewallChoice::Nft => Firewall::Nft,
+            FirewallChoice::Iptables => Firewall::Iptables,
+            FirewallChoice::PfOpenbsd => Firewall::PfOpenbsd,
+            FirewallChoice::PfFreebsd => Firewall::PfFreebsd,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ConfigArgs {
+    /// Print a documented sample of /etc/dnsalt.toml
+    #[arg(long, required = true)]
+    pub(crate) sample: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LabCommand {
+    /// The experiment of 2008: what servers see of a fixed port, before and after
+    Recipe,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct UndoLaterArgs {
+    /// How long to wait, in milliseconds.
+    pub(crate) milliseconds: u64,
+    /// The mark of the `up` that is to be undone.
+    pub(crate) token: String,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let parsed = match text.parse::<u64>() {
+        Ok(seconds) => Ok(Duration::from_secs(seconds)),
+        Err(_) => humantime::parse_duration(text),
+    };
+    match parsed {
+        Ok(duration) if duration <= Duration::from_secs(86_400) => Ok(duration),
+        Ok(_) => Err("more than a day; give less".to_owned()),
+        Err(_) => Err("write it like 60s, 5m or 250ms".to_owned()),
+    }
+}
+
+/// Parses the command line of this process.
+pub(crate) fn parse() -> Result<Cli, clap::Error> {
+    Cli::try_parse()
+}
+
+/// The definition, for man pages and completions.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn every_key_of_the_file_is_an_option() {
+        let command = command();
+        for verb in ["up", "rules"] {
+            let verb = command.find_subcommand(verb).unwrap();
+            for key in Settings::KEYS {
+                assert!(
+                    verb.get_arguments().any(|arg| arg.get_long() == Some(key)),
+                    "{key}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn times_are_read() {
+        assert_eq!(duration("60"), Ok(Duration::from_secs(60)));
+        assert_eq!(duration("5m"), Ok(Duration::from_secs(300)));
+        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
+        assert!(duration("soon").is_err());
+        assert!(duration("3 days").is_err());
+    }
+}

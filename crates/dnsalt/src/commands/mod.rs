@@ -1,0 +1,78 @@
+//! The verbs, one file each.
+
+mod config;
+mod confirm;
+mod down;
+mod lab;
+mod prove;
+mod rules;
+mod status;
+mod undo_later;
+mod up;
+
+use std::path::PathBuf;
+
+use rustix::thread::{CapabilitySet, capabilities};
+
+use crate::cli::{Cli, Command};
+use crate::exit::{Failure, Outcome};
+use crate::state::{Installation, Store};
+
+/// Runs the verb that the command line names.
+pub(crate) fn run(cli: Cli) -> Outcome {
+    let state_dir = cli.state_dir;
+    match cli.command {
+        Command::Up(args) => up::run(&args, &state_dir),
+        Command::Confirm => confirm::run(&state_dir),
+        Command::Down => down::run(&state_dir),
+        Command::Status(args) => status::run(&args, &state_dir),
+        Command::Prove(args) => prove::run(&args),
+        Command::Rules(args) => rules::run(&args),
+        Command::Config(args) => config::run(&args),
+        Command::Lab(command) => lab::run(&command),
+        Command::UndoLater(args) => undo_later::run(&args, &state_dir),
+    }
+}
+
+/// Refuses early and in words where the kernel would refuse later and in numbers.
+fn need(capability: CapabilitySet, name: &str, what: &str) -> Result<(), Failure> {
+    let have = capabilities(None)
+        .map(|sets| sets.effective)
+        .unwrap_or(CapabilitySet::empty());
+    if have.contains(capability) {
+        return Ok(());
+    }
+    Err(Failure::CouldNot(anyhow::anyhow!(
+        "{what} needs root ({name}); run it with sudo"
+    )))
+}
+
+fn need_net_admin(what: &str) -> Result<(), Failure> {
+    need(CapabilitySet::NET_ADMIN, "CAP_NET_ADMIN", what)
+}
+
+/// Puts `installation` back, or removes the rules of `current` where there was nothing before;
+/// the state follows. The caller holds the lock.
+fn restore(
+    store: &Store,
+    current: &Installation,
+    previous: Option<&Installation>,
+) -> anyhow::Result<()> {
+    let driver = current.backend().driver(store.folder());
+    let Some(previous) = previous else {
+        driver.remove()?;
+        up::cut(&current.settings);
+        return store.clear();
+    };
+    up::install(store, previous, None)?;
+    if previous.backend != current.backend {
+        driver.remove()?;
+    }
+    up::cut(&current.settings);
+    Ok(())
+}
+
+/// This program, for running verbs of it.
+fn own_program() -> anyhow::Result<PathBuf> {
+    Ok(std::env::current_exe()?)
+}

@@ -1,0 +1,333 @@
+//! `dnsalt status`: what is installed, and how strong it is.
+
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use dnsalt_nat::conntrack::{self, Usage};
+use dnsalt_nat::driver::{Backend, Installed};
+use dnsalt_nat::strength::{Strength, most_open};
+use dnsalt_policy::{Policy, Settings};
+use serde::Serialize;
+
+use super::need_net_admin;
+use crate::cli::StatusArgs;
+use crate::configuration::Configured;
+use crate::exit::{Outcome, Verdict};
+use crate::output::{self, Tone, paint};
+use crate::state::{State, Store};
+
+pub(super) fn run(args: &StatusArgs, state_dir: &Path) -> Outcome {
+    need_net_admin("reading the firewall")?;
+    let status = look(&Store::open(state_dir)?)?;
+    if args.json {
+        output::print_json(&status)?;
+    } else {
+        output::print(&status.text())?;
+    }
+    Ok(if status.protected {
+        Verdict::Fine
+    } else {
+        Verdict::Weak
+    })
+}
+
+/// The report; renderers show it as text and as JSON.
+#[derive(Debug, Serialize)]
+struct Status {
+    /// Rules are in the kernel, whole and unchanged.
+    protected: bool,
+    /// What is wrong, in words, with what to do.
+    problems: Vec<String>,
+    engine: Option<&'static str>,
+    backend: Option<String>,
+    /// Seconds since 1970.
+    since: Option<u64>,
+    /// What is salted, in words.
+    scope: Option<String>,
+    settings: Option<Settings>,
+    /// New flows that the rules caught; with per-query ports these are queries.
+    caught: Option<u64>,
+    conntrack: Option<Conntrack>,
+    strength: Option<Bits>,
+    /// Seconds since 1970: when an unconfirmed `up` is undone.
+    undone_at: Option<u64>,
+}
+
+#[derive(Debug, Serialize)]
+struct Conntrack {
+    /// Entries for DNS within the scope.
+    dns_entries: usize,
+    /// All entries of this network namespace.
+    entries: u64,
+    max: u64,
+}
+
+/// Effective bits of the source port, of the weakest address family.
+#[derive(Debug, Serialize)]
+struct Bits {
+    choices: u32,
+    per_query: bool,
+    /// Seconds that an idle mapping stays open.
+    lifetime: u64,
+    /// Most mappings open now between one socket of a client and one server.
+    open: usize,
+    now: f64,
+    worst: f64,
+    /// Queries a second to one server at which ports run out.
+    cap: Option<u64>,
+}
+
+/// Puts together what the state says and what the kernel says.
+fn look(store: &Store) -> anyhow::Result<Status> {
+    let state = store.read();
+    let backend = state
+        .as_ref()
+        .map_or(Backend::Auto, |state| state.current.backend());
+    let driver = backend.driver(store.folder());
+    let installed = match (driver.installed(), &state) {
+        // No state and no firewall to ask: nothing of ours is here.
+        (Err(_), None) => None,
+        (result, _) => result?,
+    };
+    let mut status = Status {
+        protected: false,
+        problems: Vec::new(),
+        engine: installed.as_ref().map(|_| "nat"),
+        backend: installed.as_ref().map(|_| driver.name().to_owned()),
+        since: None,
+        scope: None,
+        settings: None,
+        caught: installed.as_ref().map(|installed| installed.caught),
+        conntrack: None,
+        strength: None,
+        undone_at: None,
+    };
+    status.problems = problems(state.as_ref(), installed.as_ref());
+    status.protected = installed.is_some() && status.problems.is_empty();
+    if let (Some(state), Some(_)) = (state, installed) {
+        let policy = Configured::new(state.current.settings.clone())?.policy;
+        let entries = conntrack::entries(&policy)?;
+        let usage = conntrack::usage().unwrap_or(Usage { count: 0, max: 0 });
+        status.since = Some(state.current.since);
+        status.scope = Some(policy.scope());
+        status.settings = Some(state.current.settings);
+        status.conntrack = Some(Conntrack {
+            dns_entries: entries.len(),
+            entries: usage.count,
+            max: usage.max,
+        });
+        status.strength = Some(bits(&policy, most_open(&entries)));
+        status.undone_at = state.unconfirmed.map(|unconfirmed| unconfirmed.until);
+    }
+    Ok(status)
+}
+
+fn bits(policy: &Policy, open: usize) -> Bits {
+    let strengths = policy
+        .families()
+        .into_iter()
+        .map(|family| Strength::of(policy, family));
+    // A policy covers a family at least.
+    let weakest = strengths.min_by_key(|strength| strength.choices);
+    let strength = weakest.unwrap_or_else(|| Strength::of(policy, dnsalt_policy::Family::V4));
+    Bits {
+        choices: strength.choices,
+        per_query: policy.per_query(),
+        lifetime: strength.lifetime,
+        open,
+        now: strength.bits_with(open as f64),
+        // Per query: at the cap every port is open. Per flow: the one port is known.
+        worst: 0.0,
+        cap: strength.cap(),
+    }
+}
+
+/// Where the state and the kernel do not agree.
+fn problems(state: Option<&State>, installed: Option<&Installed>) -> Vec<String> {
+    let mut problems = Vec::new();
+    match (state, installed) {
+        (Some(state), None) if state.complete.is_some() => problems.push(
+            "the rules are gone: something flushed them (a firewall that reloads does); run `dnsalt up` again".to_owned(),
+        ),
+        (Some(_), None) => problems.push(
+            "an `up` was interrupted before its rules were in; run it again, or `dnsalt down`".to_owned(),
+        ),
+        (Some(state), Some(installed)) => match &state.complete {
+            None => problems.push(
+                "an `up` was interrupted after its rules were in, unchecked; run it again, or `dnsalt down`".to_owned(),
+            ),
+            Some(complete) if complete.fingerprint != installed.fingerprint => problems.push(
+                "somebody changed our rules since `up`; run it again".to_owned(),
+            ),
+            Some(_) => {}
+        },
+        (None, _) => {}
+    }
+    if let Some(missing) = installed.and_then(|installed| installed.missing.as_ref()) {
+        problems.push(format!("missing: {missing}; run `dnsalt up` again"));
+    }
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs();
+    if let Some(unconfirmed) = state.and_then(|state| state.unconfirmed.as_ref())
+        && unconfirmed.until + 5 < now
+    {
+        problems
+            .push("nobody confirmed in time, and nobody undid it; run `dnsalt down`".to_owned());
+    }
+    problems
+}
+
+impl Status {
+    fn text(&self) -> String {
+        let mut text = self.headline();
+        for problem in &self.problems {
+            text += &format!("  - {problem}\n");
+        }
+        let mut line = |name: &str, value: &str| text += &format!("{name:<10} {value}\n");
+        if let (Some(engine), Some(backend)) = (self.engine, &self.backend) {
+            let since = self
+                .since
+                .map(|since| format!(", since {}", ago(since)))
+                .unwrap_or_default();
+            line("engine", &format!("{engine}, by {backend}{since}"));
+        }
+        if let Some(scope) = &self.scope {
+            line("salted", scope);
+        }
+        if let Some(caught) = self.caught {
+            let unit = match &self.strength {
+                Some(bits) if bits.per_query => "queries",
+                _ => "flows",
+            };
+            line("caught", &format!("{caught} {unit}"));
+        }
+        if let Some(conntrack) = &self.conntrack {
+            let of_all = match conntrack.max {
+                0 => String::new(),
+                max => format!("; the table holds {} of {max}", conntrack.entries),
+            };
+            line(
+                "conntrack",
+                &format!("{} entries for DNS{of_all}", conntrack.dns_entries),
+            );
+        }
+        if let Some(bits) = &self.strength {
+            for (name, value) in bits.lines() {
+                line(name, &value);
+            }
+        }
+        if let Some(until) = self.undone_at {
+            let at = humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(until));
+            line(
+                "confirm",
+                &format!("undone at {at} unless you say: dnsalt confirm"),
+            );
+        }
+        text
+    }
+
+    fn headline(&self) -> String {
+        match (self.protected, self.engine) {
+            (true, _) if self.settings.is_none() => format!(
+                "{} Rules of dnsalt are loaded, but not by `up` since this boot; `dnsalt up` takes them over.\n",
+                paint(Tone::Good, "Up.")
+            ),
+            (true, _) => {
+                format!(
+                    "{} DNS queries leave from random ports.\n",
+                    paint(Tone::Good, "Up.")
+                )
+            }
+            (false, Some(_)) => format!("{}\n", paint(Tone::Bad, "Up, but not as it should be:")),
+            (false, None) if self.problems.is_empty() => format!(
+                "{} Queries leave from the ports that programs choose. Protect them: dnsalt up\n",
+                paint(Tone::Bad, "Not up.")
+            ),
+            (false, None) => format!("{}\n", paint(Tone::Bad, "Not protected:")),
+        }
+    }
+}
+
+impl Bits {
+    /// The strength with its formulae, line by line.
+    fn lines(&self) -> Vec<(&'static str, String)> {
+        let fresh = f64::from(self.choices).log2();
+        let per = if self.per_query { "query" } else { "flow" };
+        let mut lines = vec![
+            (
+                "a port",
+                format!(
+                    "is drawn for each {per}, and open until idle for {} s",
+                    self.lifetime
+                ),
+            ),
+            (
+                "bits now",
+                format!(
+                    "{:.1} of {fresh:.1}: log2({} ports / {} open to one server at a time)",
+                    self.now,
+                    self.choices,
+                    self.open.max(1)
+                ),
+            ),
+        ];
+        match self.cap {
+            None => lines.push((
+                "worst case",
+                format!(
+                    "{:.1}: one socket that asks at least every {} s stays on one port;\n\
+                     {:11}whoever finds that port has only the query ID left to guess.\n\
+                     {:11}Against that: dnsalt up --per-query",
+                    self.worst, self.lifetime, "", ""
+                ),
+            )),
+            Some(cap) => {
+                let at = |rate: u64| {
+                    let open = (rate * self.lifetime).max(1) as f64;
+                    let bits = (f64::from(self.choices) / open).log2().max(0.0);
+                    format!("{bits:.1} at {rate}/s")
+                };
+                let rates: Vec<_> = [1, 10, 100, 1000, 10_000]
+                    .into_iter()
+                    .filter(|rate| *rate < cap)
+                    .map(at)
+                    .collect();
+                lines.push((
+                    "worst case",
+                    format!(
+                        "log2(ports / (rate * {} s)), rate of one socket to one server:\n\
+                         {:11}{};\n\
+                         {:11}{:.1} at {cap}/s, where ports run out and queries get lost",
+                        self.lifetime,
+                        "",
+                        rates.join(", "),
+                        "",
+                        self.worst
+                    ),
+                ));
+            }
+        }
+        lines
+    }
+}
+
+/// `2026-02-03T04:05:06Z (2h 5m ago)`.
+fn ago(since: u64) -> String {
+    let time = UNIX_EPOCH + Duration::from_secs(since);
+    let stamp = humantime::format_rfc3339_seconds(time);
+    let elapsed = SystemTime::now()
+        .duration_since(time)
+        .unwrap_or_default()
+        .as_secs();
+    let rounded = match elapsed {
+        0..=119 => elapsed,
+        120..=7199 => elapsed / 60 * 60,
+        _ => elapsed / 3600 * 3600,
+    };
+    format!(
+        "{stamp} ({} ago)",
+        humantime::format_duration(Duration::from_secs(rounded))
+    )
+}

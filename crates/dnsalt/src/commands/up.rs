@@ -1,0 +1,348 @@
+//! `dnsalt up`: protect everything that leaves this machine, or passes through it.
+//!
+//! The order matters; at each step a kill leaves either what was before or what was asked for:
+//!
+//! 1. read the policy, look at the machine (nothing is changed)
+//! 2. lock, ask whether a name resolves now
+//! 3. with `--confirm`: start whoever will undo it
+//! 4. write the state as begun
+//! 5. the rules, in one transaction
+//! 6. end the UDP flows that were made before the rules: NAT is decided once for each flow
+//! 7. ask whether a name still resolves; if not, undo
+//! 8. write the state as complete
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context as _, anyhow};
+use dnsalt_nat::driver::Driver;
+use dnsalt_nat::preflight::{Finding, Severity, preflight};
+use dnsalt_nat::strength::Strength;
+use dnsalt_nat::{conntrack, render, reserved_ports};
+use dnsalt_policy::{Defaults, Policy, Settings, Source};
+use rustix::thread::CapabilitySet;
+
+use super::{need, need_net_admin, own_program, restore};
+use crate::cli::UpArgs;
+use crate::configuration::{self, Configured};
+use crate::exit::{Failure, Outcome, Verdict};
+use crate::health::{self, Health, random_label};
+use crate::state::{Complete, Installation, State, Store, Unconfirmed};
+use crate::{interfaces, output};
+
+pub(super) fn run(args: &UpArgs, state_dir: &Path) -> Outcome {
+    let configured = configuration::load(
+        &args.policy,
+        &Defaults {
+            reserved: reserved_ports(),
+        },
+    )?;
+    interfaces::all_exist(configured.policy.interfaces()).map_err(Failure::Usage)?;
+    let store = Store::open(state_dir)?;
+    let driver = args.backend.driver(store.folder());
+    if args.dry_run {
+        return dry_run(&configured.policy, driver.as_ref());
+    }
+    need_net_admin("installing rules")?;
+    let _lock = store.lock()?;
+    look_around(&configured.policy, driver.as_ref())?;
+    let before = store.read();
+    if let Some(state) = &before
+        && unchanged(state, &configured, driver.as_ref())?
+    {
+        output::print("Already up with this policy; nothing was changed.\n")?;
+        return Ok(Verdict::Fine);
+    }
+    change(
+        args,
+        &store,
+        &configured,
+        driver.as_ref(),
+        before,
+        state_dir,
+    )
+}
+
+/// Steps 2 to 8.
+fn change(
+    args: &UpArgs,
+    store: &Store,
+    configured: &Configured,
+    driver: &dyn Driver,
+    before: Option<State>,
+    state_dir: &Path,
+) -> Outcome {
+    let name = args.health_name.as_deref();
+    let healthy_before = if args.no_health {
+        Health::NoServer
+    } else {
+        health::check(name)
+    };
+    let previous = previous(before, store)?;
+    let current = Installation::new(configured.settings.clone(), driver.name());
+    let mut state = State::new(current, previous);
+    if let Some(time) = args.confirm {
+        state.unconfirmed = Some(undo_after(time, state_dir)?);
+    }
+    if let Err(error) = put_in(store, &mut state, driver) {
+        // The driver is all or nothing, so the rules are as they were; the state is made to agree.
+        restore_state(store, &state)?;
+        return Err(Failure::CouldNot(error.context("nothing was changed")));
+    }
+    let cut = cut(&configured.settings);
+    if let Some(failure) = worse(&healthy_before, name, args.no_health) {
+        restore(store, &state.current, state.previous.as_ref())
+            .context("names do not resolve through the new rules, and they could not be undone")?;
+        return Err(Failure::CouldNot(anyhow!(
+            "names do not resolve through the new rules, so they were undone: {failure}"
+        )));
+    }
+    complete(store, &mut state, driver)?;
+    output::print(&report(&configured.policy, driver, cut, args.confirm))?;
+    Ok(Verdict::Fine)
+}
+
+/// Puts an installation in without asking anything: for undoing a change of policy.
+pub(super) fn install(
+    store: &Store,
+    installation: &Installation,
+    previous: Option<Installation>,
+) -> anyhow::Result<()> {
+    let driver = installation.backend().driver(store.folder());
+    let mut state = State::new(installation.clone(), previous);
+    put_in(store, &mut state, driver.as_ref())?;
+    complete(store, &mut state, driver.as_ref())
+}
+
+/// Steps 4 and 5; rules in another firewall go once the new ones are in.
+fn put_in(store: &Store, state: &mut State, driver: &dyn Driver) -> anyhow::Result<()> {
+    let policy = Configured::new(state.current.settings.clone())?.policy;
+    store.write(state)?;
+    driver.apply(&policy)?;
+    match &state.previous {
+        Some(previous) if previous.backend != state.current.backend => {
+            Ok(previous.backend().driver(store.folder()).remove()?)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Step 8.
+fn complete(store: &Store, state: &mut State, driver: &dyn Driver) -> anyhow::Result<()> {
+    let installed = driver
+        .installed()?
+        .context("the rules are gone again: who removed them?")?;
+    state.complete = Some(Complete {
+        fingerprint: installed.fingerprint,
+    });
+    store.write(state)
+}
+
+/// Step 6; how many flows were ended. That it fails is no reason to go without rules: the flows
+/// end by themselves when they are idle.
+pub(super) fn cut(settings: &Settings) -> usize {
+    let policy = Configured::new(settings.clone()).map(|configured| configured.policy);
+    policy
+        .ok()
+        .and_then(|policy| conntrack::cut(&policy).ok())
+        .unwrap_or(0)
+}
+
+/// Whether exactly this is in the kernel already.
+fn unchanged(state: &State, wanted: &Configured, driver: &dyn Driver) -> anyhow::Result<bool> {
+    let Some(complete) = &state.complete else {
+        return Ok(false);
+    };
+    if state.current.settings != wanted.settings || state.current.backend != driver.name() {
+        return Ok(false);
+    }
+    let installed = driver.installed()?;
+    Ok(installed.is_some_and(|installed| installed.fingerprint == complete.fingerprint))
+}
+
+/// What there is to go back to: the policy that was in force, if it is still in the kernel.
+fn previous(before: Option<State>, store: &Store) -> anyhow::Result<Option<Installation>> {
+    let Some(before) = before else {
+        return Ok(None);
+    };
+    let driver = before.current.backend().driver(store.folder());
+    match driver.installed()? {
+        Some(_) if before.complete.is_some() => Ok(Some(before.current)),
+        _ => Ok(before.previous),
+    }
+}
+
+/// After a driver that refused: the state of what is still in force.
+fn restore_state(store: &Store, failed: &State) -> anyhow::Result<()> {
+    let Some(previous) = &failed.previous else {
+        return store.clear();
+    };
+    let mut state = State::new(previous.clone(), None);
+    let driver = previous.backend().driver(store.folder());
+    complete(store, &mut state, driver.as_ref())
+}
+
+/// Why names resolve worse than before; none if they do not.
+fn worse(before: &Health, name: Option<&str>, skip: bool) -> Option<String> {
+    if skip {
+        return None;
+    }
+    match before {
+        Health::NoServer => {
+            output::say("note: resolv.conf names no server, so no name could be checked");
+            None
+        }
+        Health::Fails(why) => {
+            output::say(&format!(
+                "warning: names did not resolve before either ({why}), so nothing could be checked"
+            ));
+            None
+        }
+        Health::Resolves(_) => match health::check(name) {
+            Health::Resolves(_) => None,
+            Health::Fails(why) => Some(why),
+            Health::NoServer => Some("resolv.conf names no server any more".to_owned()),
+        },
+    }
+}
+
+/// Starts the process that undoes this `up`, in a session of its own: it outlives the terminal.
+fn undo_after(time: Duration, state_dir: &Path) -> anyhow::Result<Unconfirmed> {
+    let token = random_label();
+    let milliseconds = time.as_millis().to_string();
+    Command::new(own_program()?)
+        .arg("--state-dir")
+        .arg(std::path::absolute(state_dir)?)
+        .args(["undo-later", &milliseconds, &token])
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .context("the process that would undo this could not be started")?;
+    let until = SystemTime::now() + time;
+    let until = until
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs();
+    Ok(Unconfirmed { token, until })
+}
+
+/// Says what was found; an error ends it here.
+fn look_around(policy: &Policy, driver: &dyn Driver) -> Result<(), Failure> {
+    let mut findings = preflight(policy, driver);
+    let errors: Vec<Finding> = findings
+        .extract_if(.., |finding| finding.severity == Severity::Error)
+        .collect();
+    for finding in &findings {
+        output::say(&shown(finding));
+    }
+    match errors.first() {
+        Some(error) => Err(Failure::CouldNot(anyhow!("{}; {}", error.what, error.mend))),
+        None => Ok(()),
+    }
+}
+
+fn shown(finding: &Finding) -> String {
+    let word = match finding.severity {
+        Severity::Note => "note",
+        Severity::Warning => "warning",
+        Severity::Error => "error",
+    };
+    format!("{word}: {}\n      {}", finding.what, finding.mend)
+}
+
+fn dry_run(policy: &Policy, driver: &dyn Driver) -> Outcome {
+    if need(CapabilitySet::NET_ADMIN, "", "").is_ok() {
+        for finding in preflight(policy, driver) {
+            output::say(&shown(&finding));
+        }
+    } else {
+        output::say(
+            "note: without root this machine was not looked at\n      run it with sudo to see what stands in the way",
+        );
+    }
+    let firewall = match driver.name() {
+        "nft" => render::Firewall::Nft,
+        _ => render::Firewall::Iptables,
+    };
+    let rules =
+        render::rules(policy, firewall).map_err(|error| Failure::Usage(error.to_string()))?;
+    output::print(&format!(
+        "{}\nNothing was done. These rules would be loaded:\n\n{rules}",
+        plan(policy, driver)
+    ))?;
+    Ok(Verdict::Fine)
+}
+
+/// What is done, line by line.
+fn plan(policy: &Policy, driver: &dyn Driver) -> String {
+    let ports = policy.ports();
+    let source = match policy.source() {
+        Source::Masquerade => "the address of the outgoing interface".to_owned(),
+        Source::Keep => "kept as it is".to_owned(),
+        Source::Pool(pool) => {
+            let all: Vec<_> = pool.addresses().iter().map(ToString::to_string).collect();
+            all.join(", ")
+        }
+    };
+    let mut text = format!(
+        "engine   nat, by {}\n\
+         salted   {}\n\
+         ports    {} of them, {:.1} bits\n\
+         source   {source}\n",
+        driver.name(),
+        policy.scope(),
+        ports.count(),
+        ports.bits(),
+    );
+    text += &format!("a port   {}\n", sticking(policy));
+    let caps = policy
+        .families()
+        .into_iter()
+        .map(|family| Strength::of(policy, family));
+    // The same in both families, but for a pool that has more addresses in one.
+    if let Some(strength) = caps.min_by_key(|strength| strength.choices)
+        && let Some(cap) = strength.cap()
+    {
+        text += &format!(
+            "cap      {cap} queries a second to one server ({} ports / {} s);\n\
+             {:9}above that ports run out and queries get lost\n",
+            strength.choices, strength.lifetime, ""
+        );
+    }
+    text
+}
+
+/// For how long a port is used, in words.
+fn sticking(policy: &Policy) -> String {
+    let seconds = policy
+        .timeout()
+        .map_or_else(conntrack::default_timeout, u64::from);
+    if policy.per_query() {
+        format!("is drawn for every query, and stays open for {seconds} s")
+    } else {
+        format!("is drawn for every flow, and kept until it was idle for {seconds} s")
+    }
+}
+
+fn report(policy: &Policy, driver: &dyn Driver, cut: usize, confirm: Option<Duration>) -> String {
+    let mut text = output::paint(output::Tone::Good, "Up.");
+    text += " DNS queries leave from random ports now.\n\n";
+    text += &plan(policy, driver);
+    if cut > 0 {
+        text += &format!(
+            "cut      {cut} UDP flow{} that had old ports\n",
+            if cut == 1 { "" } else { "s" }
+        );
+    }
+    text += match confirm {
+        Some(time) => {
+            let time = humantime::format_duration(time);
+            return text + &format!("\nIt is undone in {time} unless you say: dnsalt confirm\n");
+        }
+        None => "\nSee it on the wire: dnsalt prove     Undo it: dnsalt down\n",
+    };
+    text
+}

@@ -1,0 +1,25 @@
+//! The command: one file for each verb under [`commands`], what they share beside it.
+//!
+//! ```text
+//!   cli ──> commands::{up, down, status, confirm, rules, config, prove, lab}
+//!              │
+//!              ├─ configuration   command line + dnsalt.toml -> Policy
+//!              ├─ state           /run/dnsalt: what was installed, by whom, since when
+//!              ├─ health          does a name still resolve?
+//!              └─ probe           the experiment of `prove` and of the lab
+//! ```
+
+pub mod cli;
+
+mod commands;
+mod configuration;
+mod exit;
+mod health;
+mod interfaces;
+mod output;
+mod probe;
+mod resolv_conf;
+mod route;
+mod state;
+
+pub use exit::main;

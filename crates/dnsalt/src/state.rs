@@ -1,0 +1,270 @@
+//! What we installed, kept under /run/dnsalt: one folder for each network namespace.
+//!
+//! ```text
+//!   /run/dnsalt/net-4026531840/     named by the inode of the namespace: the same seen from
+//!       lock                        `ip netns exec`, `nsenter --net` and a container
+//!       state.json                  written whole or not at all (a rename)
+//!       rules.v4, rules.v6 ...      what iptables-restore was given
+//! ```
+//!
+//! The kernel has the last word: the state tells what was wanted and by whom, the firewall what is
+//! there. A state of another boot is stale and counts as none; so does one that cannot be read.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context as _, bail};
+use dnsalt_nat::driver::Backend;
+use dnsalt_policy::Settings;
+use rustix::fs::{FlockOperation, flock};
+use serde::{Deserialize, Serialize};
+
+/// How long to wait for another run of dnsalt.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What is, or was about to be, installed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct State {
+    /// The boot that it belongs to.
+    boot: String,
+    /// The policy and where it went.
+    pub(crate) current: Installation,
+    /// What there was before, for undoing.
+    pub(crate) previous: Option<Installation>,
+    /// Set once the rules are in and checked; a state without it was interrupted.
+    pub(crate) complete: Option<Complete>,
+    /// Set while `up --confirm` waits.
+    pub(crate) unconfirmed: Option<Unconfirmed>,
+}
+
+/// A policy in a firewall.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Installation {
+    /// Complete settings.
+    pub(crate) settings: Settings,
+    /// The name of the driver.
+    pub(crate) backend: String,
+    /// Seconds since 1970.
+    pub(crate) since: u64,
+}
+
+impl Installation {
+    pub(crate) fn new(settings: Settings, backend: &str) -> Self {
+        let since = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_secs();
+        Installation {
+            settings,
+            backend: backend.to_owned(),
+            since,
+        }
+    }
+
+    pub(crate) fn backend(&self) -> Backend {
+        self.backend.parse().unwrap_or_default()
+    }
+}
+
+/// The rules as the kernel had them when we were done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Complete {
+    pub(crate) fingerprint: String,
+}
+
+/// Who waits to undo an `up --confirm`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Unconfirmed {
+    /// Tells this `up` from a later one.
+    pub(crate) token: String,
+    /// Seconds since 1970.
+    pub(crate) until: u64,
+}
+
+impl State {
+    pub(crate) fn new(current: Installation, previous: Option<Installation>) -> Self {
+        State {
+            boot: boot(),
+            current,
+            previous,
+            complete: None,
+            unconfirmed: None,
+        }
+    }
+}
+
+/// The folder of the network namespace that we run in.
+#[derive(Clone, Debug)]
+pub(crate) struct Store {
+    folder: PathBuf,
+}
+
+impl Store {
+    /// The store under `root`, /run/dnsalt as a rule. Nothing is made yet.
+    pub(crate) fn open(root: &Path) -> anyhow::Result<Self> {
+        let namespace = fs::metadata("/proc/thread-self/ns/net")
+            .context("/proc/thread-self/ns/net: is /proc mounted?")?;
+        Ok(Store {
+            folder: root.join(format!("net-{}", namespace.ino())),
+        })
+    }
+
+    /// Where drivers keep their files.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The state, if there is one of this boot.
+    pub(crate) fn read(&self) -> Option<State> {
+        let text = fs::read(self.folder.join("state.json")).ok()?;
+        serde_json::from_slice::<State>(&text)
+            .ok()
+            .filter(|state| state.boot == boot())
+    }
+
+    /// Replaces the state, whole or not at all.
+    pub(crate) fn write(&self, state: &State) -> anyhow::Result<()> {
+        let path = self.folder.join("state.json");
+        let new = self.folder.join("state.json.new");
+        let write = || -> io::Result<()> {
+            let mut file = File::create(&new)?;
+            file.write_all(&serde_json::to_vec_pretty(state)?)?;
+            file.sync_all()?;
+            fs::rename(&new, &path)
+        };
+        write().with_context(|| format!("{}: cannot be written", path.display()))
+    }
+
+    /// Forgets everything. Whoever holds the lock goes on holding it.
+    pub(crate) fn clear(&self) -> anyhow::Result<()> {
+        match fs::remove_dir_all(&self.folder) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("{}: cannot be removed", self.folder.display()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Keeps other runs of dnsalt in this namespace out until the lock is dropped.
+    pub(crate) fn lock(&self) -> anyhow::Result<Lock> {
+        let path = self.folder.join("lock");
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            fs::create_dir_all(&self.folder)
+                .with_context(|| format!("{}: cannot be made", self.folder.display()))?;
+            let open = OpenOptions::new()
+                .create(true)
+                .truncate(false)
+                .write(true)
+                .open(&path);
+            let file = match open {
+                // Somebody cleared the folder between the two steps.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                result => {
+                    result.with_context(|| format!("{}: cannot be opened", path.display()))?
+                }
+            };
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                // The lock counts only if the file is still the one that others will open.
+                Ok(()) if same_file(&file, &path) => return Ok(Lock { _file: file }),
+                Ok(()) | Err(rustix::io::Errno::INTR) => {}
+                Err(rustix::io::Errno::WOULDBLOCK) if Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                Err(rustix::io::Errno::WOULDBLOCK) => {
+                    bail!(
+                        "another dnsalt is at work in this network namespace; try again when it is done"
+                    );
+                }
+                Err(error) => {
+                    return Err(error)
+                        .with_context(|| format!("{}: cannot be locked", path.display()));
+                }
+            }
+        }
+    }
+}
+
+/// Held while the state and the firewall are changed; the kernel drops it if we die.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    _file: File,
+}
+
+fn same_file(file: &File, path: &Path) -> bool {
+    match (file.metadata(), fs::metadata(path)) {
+        (Ok(ours), Ok(theirs)) => ours.ino() == theirs.ino() && ours.dev() == theirs.dev(),
+        _ => false,
+    }
+}
+
+fn boot() -> String {
+    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    id.trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn store() -> (tempfile::TempDir, Store) {
+        let root = tempfile::tempdir().unwrap();
+        let store = Store::open(root.path()).unwrap();
+        (root, store)
+    }
+
+    fn state() -> State {
+        let text =
+            "from = ['10.0.0.0/8']\navoid = [53, '60-70']\nsource = '192.0.2.1'\nper-query = true";
+        State::new(
+            Installation::new(toml::from_str(text).unwrap(), "nft"),
+            None,
+        )
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let (_root, store) = store();
+        let _lock = store.lock().unwrap();
+        assert_eq!(store.read(), None);
+        store.write(&state()).unwrap();
+        assert_eq!(store.read(), Some(state()));
+        store.clear().unwrap();
+        assert_eq!(store.read(), None);
+        store.clear().unwrap();
+    }
+
+    #[test]
+    fn a_state_of_another_boot_or_in_ruins_counts_as_none() {
+        let (_root, store) = store();
+        let _lock = store.lock().unwrap();
+        store
+            .write(&State {
+                boot: "another".to_owned(),
+                ..state()
+            })
+            .unwrap();
+        assert_eq!(store.read(), None);
+        fs::write(store.folder().join("state.json"), "{\"boot\": \"cut o").unwrap();
+        assert_eq!(store.read(), None);
+    }
+
+    #[test]
+    fn one_at_a_time() {
+        let (_root, store) = store();
+        let lock = store.lock().unwrap();
+        let other = store.clone();
+        let waiting = std::thread::spawn(move || {
+            let _lock = other.lock().unwrap();
+            Instant::now()
+        });
+        std::thread::sleep(Duration::from_millis(100));
+        store.clear().unwrap();
+        let released = Instant::now();
+        drop(lock);
+        assert!(waiting.join().unwrap() >= released - Duration::from_millis(60));
+    }
+}
