@@ -42,7 +42,9 @@ impl Host {
                 let made = result.is_ok();
                 let _ = ready.send(result);
                 if made {
-                    work.into_iter().for_each(|job| job());
+                    for job in work {
+                        job();
+                    }
                 }
             })
             .map_err(|cause| error(name, "starting its thread", cause))?;

@@ -13,9 +13,7 @@ pub struct Skip(String);
 /// When the rights for it are missing.
 pub fn require_root() -> Result<(), Skip> {
     let needed = CapabilitySet::SYS_ADMIN | CapabilitySet::NET_ADMIN | CapabilitySet::NET_RAW;
-    let have = capabilities(None)
-        .map(|sets| sets.effective)
-        .unwrap_or(CapabilitySet::empty());
+    let have = capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.effective);
     if have.contains(needed) {
         Ok(())
     } else {

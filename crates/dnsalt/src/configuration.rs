@@ -98,11 +98,7 @@ impl File {
 /// `FILE:LINE: what is wrong`, on one line, with the nearest key for one that does not exist.
 fn mistake(path: &Path, text: &str, error: &toml::de::Error) -> Failure {
     let start = error.span().map_or(0, |span| span.start.min(text.len()));
-    let line = text.as_bytes()[..start]
-        .iter()
-        .filter(|byte| **byte == b'\n')
-        .count()
-        + 1;
+    let line = text.get(..start).unwrap_or_default().matches('\n').count() + 1;
     let mut message = error.message().trim().replace('\n', " ");
     if let Some(unknown) = message
         .strip_prefix("unknown field `")

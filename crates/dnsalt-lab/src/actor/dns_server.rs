@@ -31,7 +31,7 @@ pub struct Seen {
 }
 
 /// Listens on port 53 of some addresses of a host, UDP and TCP; answers `A` with 192.0.2.80,
-/// `AAAA` with 2001:db8::80, and all else with no records. Stops when it is dropped.
+/// `AAAA` with `2001:db8::80`, and all else with no records. Stops when it is dropped.
 #[derive(Debug)]
 pub struct DnsServer {
     seen: Arc<Mutex<Vec<Seen>>>,

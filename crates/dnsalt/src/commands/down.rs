@@ -19,7 +19,7 @@ pub(super) fn run(state_dir: &Path) -> Outcome {
         removed |= remove(backend.driver(store.folder()).as_ref(), state.is_some())?;
     }
     if let Some(state) = &state {
-        up::cut(&state.current.settings);
+        up::cut([Some(&state.current), state.previous.as_ref()]);
     }
     store.clear()?;
     drop(lock);

@@ -36,9 +36,7 @@ pub(crate) fn run(cli: Cli) -> Outcome {
 
 /// Refuses early and in words where the kernel would refuse later and in numbers.
 fn need(capability: CapabilitySet, name: &str, what: &str) -> Result<(), Failure> {
-    let have = capabilities(None)
-        .map(|sets| sets.effective)
-        .unwrap_or(CapabilitySet::empty());
+    let have = capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.effective);
     if have.contains(capability) {
         return Ok(());
     }
@@ -61,14 +59,14 @@ fn restore(
     let driver = current.backend().driver(store.folder());
     let Some(previous) = previous else {
         driver.remove()?;
-        up::cut(&current.settings);
+        up::cut([Some(current)]);
         return store.clear();
     };
     up::install(store, previous, None)?;
     if previous.backend != current.backend {
         driver.remove()?;
     }
-    up::cut(&current.settings);
+    up::cut([Some(current), Some(previous)]);
     Ok(())
 }
 

@@ -20,7 +20,7 @@ use dnsalt_nat::driver::Driver;
 use dnsalt_nat::preflight::{Finding, Severity, preflight};
 use dnsalt_nat::strength::Strength;
 use dnsalt_nat::{conntrack, render, reserved_ports};
-use dnsalt_policy::{Defaults, Policy, Settings, Source};
+use dnsalt_policy::{Defaults, Policy, Source};
 use rustix::thread::CapabilitySet;
 
 use super::{need, need_net_admin, own_program, restore};
@@ -90,7 +90,7 @@ fn change(
         restore_state(store, &state)?;
         return Err(Failure::CouldNot(error.context("nothing was changed")));
     }
-    let cut = cut(&configured.settings);
+    let cut = cut([Some(&state.current), state.previous.as_ref()]);
     if let Some(failure) = worse(&healthy_before, name, args.no_health) {
         restore(store, &state.current, state.previous.as_ref())
             .context("names do not resolve through the new rules, and they could not be undone")?;
@@ -139,14 +139,14 @@ fn complete(store: &Store, state: &mut State, driver: &dyn Driver) -> anyhow::Re
     store.write(state)
 }
 
-/// Step 6; how many flows were ended. That it fails is no reason to go without rules: the flows
-/// end by themselves when they are idle.
-pub(super) fn cut(settings: &Settings) -> usize {
-    let policy = Configured::new(settings.clone()).map(|configured| configured.policy);
-    policy
-        .ok()
-        .and_then(|policy| conntrack::cut(&policy).ok())
-        .unwrap_or(0)
+/// Step 6, for the scopes of the rules that came and of those that went; how many flows were
+/// ended. That it fails is no reason to go without rules: flows end by themselves when idle.
+pub(super) fn cut<'a>(scopes: impl IntoIterator<Item = Option<&'a Installation>>) -> usize {
+    let ended = |installation: &Installation| {
+        let configured = Configured::new(installation.settings.clone()).ok()?;
+        conntrack::cut(&configured.policy).ok()
+    };
+    scopes.into_iter().flatten().filter_map(ended).sum()
 }
 
 /// Whether exactly this is in the kernel already.
