@@ -90,11 +90,16 @@ impl<'a> HostCommand<'a> {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         let mut child = self.start()?;
-        if let Some(mut stdin) = child.stdin.take() {
-            // That it does not want all of it is its own affair.
-            let _ = stdin.write_all(input);
-        }
-        child.wait_with_output().map_err(|cause| self.failed(cause))
+        let stdin = child.stdin.take();
+        // Beside the reading: a full pipe one way must not stop the other.
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                // That it does not want all of it is its own affair.
+                let _ = stdin.map(|mut stdin| stdin.write_all(input));
+            });
+            child.wait_with_output()
+        })
+        .map_err(|cause| self.failed(cause))
     }
 
     /// Starts it and lets it run.

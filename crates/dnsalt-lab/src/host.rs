@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
@@ -14,6 +14,8 @@ use rustix::thread::UnshareFlags;
 
 use crate::LabError;
 use crate::command::HostCommand;
+
+const RESOLV_CONF: &str = "/etc/resolv.conf";
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -226,10 +228,13 @@ fn isolate(name: &str) -> Result<u32, LabError> {
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     mount_change("/", private).map_err(failed("making its mounts private"))?;
     let flags = MountFlags::NOSUID | MountFlags::NODEV;
+    let no_resolv_conf = |cause| error(name, "giving it an /etc/resolv.conf", cause);
+    // Before /run, where it may lead to, is hidden.
+    let target = resolv_conf_target().map_err(no_resolv_conf)?;
     mount("tmpfs", "/run", "tmpfs", flags, c"mode=0755").map_err(failed("mounting /run"))?;
     mount("sysfs", "/sys", "sysfs", flags | MountFlags::NOEXEC, None)
         .map_err(failed("mounting /sys"))?;
-    own_resolv_conf().map_err(|cause| error(name, "giving it an /etc/resolv.conf", cause))?;
+    own_resolv_conf(&target).map_err(no_resolv_conf)?;
     rustix::system::sethostname(name.as_bytes()).map_err(failed("naming it"))?;
     Ok(rustix::thread::gettid()
         .as_raw_nonzero()
@@ -237,23 +242,38 @@ fn isolate(name: &str) -> Result<u32, LabError> {
         .unsigned_abs())
 }
 
-/// Lays an empty file of the private /run over /etc/resolv.conf. Where that is a link into /run,
-/// which we have just hidden, the target is made there instead.
-fn own_resolv_conf() -> io::Result<()> {
-    const NAME: &str = "/etc/resolv.conf";
-    if let Ok(target) = fs::read_link(NAME) {
-        let target = PathBuf::from("/etc").join(target);
+/// Where /etc/resolv.conf leads to, all links followed. A link into /run may dangle; of others the
+/// end must exist, for a file can be laid over an existing one alone, and to make one would change
+/// the machine.
+fn resolv_conf_target() -> io::Result<PathBuf> {
+    fs::canonicalize(RESOLV_CONF).or_else(|cause| {
+        let link = fs::read_link(RESOLV_CONF).map_err(|_| missing(&cause))?;
+        // `../run/...` is how systemd-resolved writes it.
+        let target = Path::new("/").join(link.strip_prefix("..").unwrap_or(&link));
+        if target.starts_with("/run") {
+            Ok(target)
+        } else {
+            Err(missing(&cause))
+        }
+    })
+}
+
+fn missing(cause: &io::Error) -> io::Error {
+    let text = format!("there is none to lay the host's own over; make an empty one ({cause})");
+    io::Error::new(cause.kind(), text)
+}
+
+/// Gives the host an empty file in place of `target`. Below /run, which is private by now, it is
+/// made there; elsewhere a file of the private /run is laid over it: nothing real is written.
+fn own_resolv_conf(target: &Path) -> io::Result<()> {
+    if target.starts_with("/run") {
         if let Some(folder) = target.parent() {
             fs::create_dir_all(folder)?;
         }
         return fs::write(target, "");
     }
-    if !fs::exists(NAME)? {
-        // Made on the machine's own disk: empty, which means the same as missing.
-        fs::write(NAME, "")?;
-    }
     fs::write("/run/resolv.conf", "")?;
-    Ok(mount_bind("/run/resolv.conf", NAME)?)
+    Ok(mount_bind("/run/resolv.conf", target)?)
 }
 
 fn error(host: &str, operation: &'static str, cause: io::Error) -> LabError {

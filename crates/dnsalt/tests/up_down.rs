@@ -5,7 +5,9 @@ mod common;
 use std::collections::HashSet;
 use std::time::Duration;
 
-use common::{BIN, Ended, Network, dnsalt, eventually, load_foreign, network, ports_seen, ruleset};
+use common::{
+    BIN, Ended, Network, dnsalt, eventually, load_foreign, network, ports_seen, ruleset, uncounted,
+};
 
 const FIXED: u16 = 44444;
 
@@ -371,11 +373,6 @@ fn killed_fifty_times_there_is_never_half_of_it() {
     dnsalt(gateway, &["up"]).exits(0);
     let all = ruleset(gateway);
     dnsalt(gateway, &["down"]).exits(0);
-    let uncounted = |text: &str| -> String {
-        text.lines()
-            .map(|line| line.split(" packets ").next().unwrap_or(line).to_owned() + "\n")
-            .collect()
-    };
     let (mut none, mut whole) = (0, 0);
     for attempt in 0..50 {
         let mut up = gateway

@@ -204,3 +204,18 @@ pub(crate) fn load_foreign(host: &Host) {
         .output_with_input(FOREIGN.as_bytes());
     Ended::from(loaded.unwrap()).exits(0);
 }
+
+/// A listing without comments, and with every counter at 0: those go on whatever we do.
+pub(crate) fn uncounted(listing: &str) -> String {
+    let mut text = String::new();
+    for line in listing.lines().filter(|line| !line.starts_with('#')) {
+        let mut after_unit = false;
+        for word in line.split_inclusive(' ') {
+            let counter = word.starts_with('[') && word.contains(':');
+            text += if after_unit || counter { "0 " } else { word };
+            after_unit = matches!(word, "packets " | "bytes ");
+        }
+        text.push('\n');
+    }
+    text
+}

@@ -147,7 +147,7 @@ impl Lab {
         let report = self.measure(Case::Forwarded, &quick)?;
         let sticks = report.servers.iter().all(|s| s.distinct_ports == 1);
         self.expect(
-            "4 queries within a second: one port for each flow",
+            "4 queries in a second: one port for each flow",
             distinct(&report),
             sticks,
         );
@@ -203,7 +203,7 @@ impl Lab {
             .iter()
             .flat_map(|s| &s.wire_ports)
             .all(|port| *port >= 1024);
-        let what = "dnsalt names the range: port 53 becomes one of 64508";
+        let what = "dnsalt's range: port 53 becomes one of 64508";
         self.expect(what, seen_ports(&report), high && report.protected);
         Ok(())
     }
@@ -354,7 +354,7 @@ impl Lab {
             } else {
                 paint(Tone::Bad, "NO ")
             };
-            text += &format!("{mark} {:<52} {}\n", expectation.what, expectation.seen);
+            text += &format!("{mark} {:<48} {}\n", expectation.what, expectation.seen);
         }
         let failed = self
             .expectations
