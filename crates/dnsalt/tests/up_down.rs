@@ -259,7 +259,7 @@ fn names_that_stop_resolving_undo_it() {
     let resolver_port = |range: &str| {
         gateway
             .sysctl("net/ipv4/ip_local_port_range", range)
-            .unwrap()
+            .unwrap();
     };
     resolver_port("32768 60999");
     let before = ruleset(gateway);
