@@ -31,7 +31,7 @@ pub struct Finding {
     pub severity: Severity,
     /// What was found, in one sentence without a full stop.
     pub what: String,
-    /// What to do about it.
+    /// What to do about it; empty where the finding says it.
     pub mend: String,
 }
 
@@ -106,7 +106,7 @@ fn explain(error: &DriverError) -> Finding {
             "load it: modprobe nft_chain_nat nft_masq (or iptable_nat), or use a kernel with CONFIG_NF_NAT",
         )
     } else {
-        refused(&text, "see what it says; `--dry-run` prints the rules")
+        refused(&text, "")
     }
 }
 

@@ -125,6 +125,18 @@ impl Store {
             .filter(|state| state.boot == boot())
     }
 
+    /// The state once nobody is changing it any more: one that is incomplete after that was
+    /// interrupted.
+    pub(crate) fn read_settled(&self) -> anyhow::Result<Option<State>> {
+        match self.read() {
+            Some(state) if state.complete.is_none() => {
+                let _lock = self.lock()?;
+                Ok(self.read())
+            }
+            state => Ok(state),
+        }
+    }
+
     /// Replaces the state, whole or not at all.
     pub(crate) fn write(&self, state: &State) -> anyhow::Result<()> {
         let path = self.folder.join("state.json");

@@ -193,7 +193,7 @@ fn iptables_is_taken_where_there_is_no_nft() {
         let ports = ports_seen(&network, &network.net.resolver, FIXED, 1);
         assert!(ports.iter().all(|port| *port != FIXED), "{ports:?}");
         dnsalt_with_path(gateway, path.path(), &["status"]).exits(0);
-        let refused = dnsalt_with_path(gateway, path.path(), &["up", "--per-query"]).exits(3);
+        let refused = dnsalt_with_path(gateway, path.path(), &["up", "--per-query"]).exits(2);
         assert!(
             refused.stderr.contains("`per-query` needs nftables"),
             "{}",
@@ -275,4 +275,37 @@ fn half_of_it_is_taken_back() {
         up.stderr
     );
     assert_eq!(save(gateway, "nft"), before);
+}
+
+/// Where nft wrote into the tables of iptables-nft, iptables cannot show them any more: refused
+/// before, and undone all the same after.
+#[test]
+fn tables_that_iptables_cannot_show() {
+    let Some(network) = network(&["nft", "iptables-nft"]) else {
+        return;
+    };
+    let gateway = &network.net.gateway;
+    let spoil = || {
+        gateway.sh("nft add table ip nat; nft 'add chain ip nat x'; nft add rule ip nat x meta mark 7 meta mark set numgen inc mod 3").unwrap()
+    };
+    gateway.sh("iptables-nft -t nat -N THEIRS").unwrap();
+    dnsalt(gateway, &["up", "--backend", "iptables-nft"]).exits(0);
+    spoil();
+    assert!(
+        gateway
+            .sh("iptables-nft-save")
+            .unwrap()
+            .contains("is incompatible")
+    );
+    dnsalt(gateway, &["down"]).exits(0);
+    assert!(!gateway.sh("nft list ruleset").unwrap().contains("DNSALT"));
+    let refused = dnsalt(gateway, &["up", "--backend", "iptables-nft"]).exits(3);
+    assert!(
+        refused
+            .stderr
+            .contains("iptables cannot show its IPv4 table nat"),
+        "{}",
+        refused.stderr
+    );
+    dnsalt(gateway, &["up"]).exits(0);
 }

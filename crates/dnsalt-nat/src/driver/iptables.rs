@@ -75,7 +75,13 @@ impl Iptables {
     /// All tables of a family that exist; asking makes none.
     fn save(&self, family: Family) -> Result<Saved, DriverError> {
         let text = run(&self.program(family, "-save"), &["-c"], None)?;
-        Ok(Saved { text })
+        let mut hidden = Vec::new();
+        for table in TABLES.into_iter().filter(|table| is_hidden(&text, table)) {
+            // Only looked at, to see whether our chain is there: nobody else can show it.
+            let listing = run("nft", &["list", "table", nft_keyword(family), table], None)?;
+            hidden.push((table, listing.contains(&format!("chain {CHAIN} {{"))));
+        }
+        Ok(Saved { text, hidden })
     }
 
     /// The rules for one family as they have to be loaded on top of what is there.
@@ -142,7 +148,7 @@ impl Iptables {
                 &["-w", "10", "-t", table, "-X"],
                 None,
             );
-            let nft_family = if family == Family::V6 { "ip6" } else { "ip" };
+            let nft_family = nft_keyword(family);
             let listing = run("nft", &["list", "table", nft_family, table], None);
             if listing.is_ok_and(|text| text == format!("table {nft_family} {table} {{\n}}\n")) {
                 run("nft", &["delete", "table", nft_family, table], None)?;
@@ -167,7 +173,11 @@ impl Driver for Iptables {
 
     fn check(&self, policy: &Policy) -> Result<(), DriverError> {
         for family in self.families() {
-            let text = Self::transaction(policy, &self.save(family)?)?;
+            let saved = self.save(family)?;
+            if let Some((table, _)) = saved.hidden.first() {
+                return Err(DriverError::Hidden { table, family });
+            }
+            let text = Self::transaction(policy, &saved)?;
             let restore = self.program(family, "-restore");
             run(&restore, &["-w", "10", "--noflush", "--test"], Some(&text))?;
         }
@@ -280,6 +290,20 @@ fn caught_by(line: &str) -> Option<u64> {
 /// The output of `iptables-save -c`.
 struct Saved {
     text: String,
+    /// Tables that iptables cannot show, and whether our chain is in them.
+    hidden: Vec<(&'static str, bool)>,
+}
+
+/// Whether iptables-nft does not show a table because nft put rules into it that it cannot read.
+fn is_hidden(saved: &str, table: &str) -> bool {
+    saved.contains(&format!("Table `{table}' is incompatible"))
+}
+
+fn nft_keyword(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "ip",
+        Family::V6 => "ip6",
+    }
 }
 
 impl Saved {
@@ -296,8 +320,16 @@ impl Saved {
     }
 
     fn has_ours(&self, table: &str) -> bool {
-        self.table(table)
-            .any(|line| line.starts_with(&format!(":{CHAIN} ")))
+        self.ours_is_hidden_in(table)
+            || self
+                .table(table)
+                .any(|line| line.starts_with(&format!(":{CHAIN} ")))
+    }
+
+    fn ours_is_hidden_in(&self, table: &str) -> bool {
+        self.hidden
+            .iter()
+            .any(|(hidden, ours)| *hidden == table && *ours)
     }
 
     /// Exists, and has neither rules nor chains besides the built-in ones.

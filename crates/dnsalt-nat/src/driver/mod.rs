@@ -5,7 +5,7 @@ mod nft;
 
 use std::path::Path;
 
-use dnsalt_policy::Policy;
+use dnsalt_policy::{Family, Policy};
 
 use crate::command::CommandError;
 use crate::conntrack::ConntrackError;
@@ -59,6 +59,16 @@ pub enum DriverError {
     /// The kernel's conntrack refused.
     #[error(transparent)]
     Conntrack(#[from] ConntrackError),
+    /// nft put rules into a table of iptables that it cannot show: it could not be put back exactly.
+    #[error(
+        "iptables cannot show its {family} table {table}, which has rules made by nft; use --backend nft"
+    )]
+    Hidden {
+        /// `nat` or `raw`.
+        table: &'static str,
+        /// In which address family.
+        family: Family,
+    },
     /// A file that the command reads could not be written.
     #[error("{path}: {cause}")]
     File {

@@ -79,7 +79,7 @@ struct Bits {
 
 /// Puts together what the state says and what the kernel says.
 fn look(store: &Store) -> anyhow::Result<Status> {
-    let state = store.read();
+    let state = store.read_settled()?;
     let backend = state
         .as_ref()
         .map_or(Backend::Auto, |state| state.current.backend());

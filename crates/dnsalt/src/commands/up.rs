@@ -41,8 +41,9 @@ pub(super) fn run(args: &UpArgs, state_dir: &Path) -> Outcome {
     interfaces::all_exist(configured.policy.interfaces()).map_err(Failure::Usage)?;
     let store = Store::open(state_dir)?;
     let driver = args.backend.driver(store.folder());
+    let rules = rules(&configured.policy, driver.as_ref())?;
     if args.dry_run {
-        return dry_run(&configured.policy, driver.as_ref());
+        return dry_run(&configured.policy, driver.as_ref(), &rules);
     }
     need_net_admin("installing rules")?;
     let _lock = store.lock()?;
@@ -52,6 +53,9 @@ pub(super) fn run(args: &UpArgs, state_dir: &Path) -> Outcome {
         && unchanged(state, &configured, driver.as_ref())?
     {
         output::print("Already up with this policy; nothing was changed.\n")?;
+        if state.unconfirmed.is_some() {
+            output::print("It is still undone in time unless you say: dnsalt confirm\n")?;
+        }
         return Ok(Verdict::Fine);
     }
     change(
@@ -239,7 +243,8 @@ fn look_around(policy: &Policy, driver: &dyn Driver) -> Result<(), Failure> {
         output::say(&shown(finding));
     }
     match errors.first() {
-        Some(error) => Err(Failure::CouldNot(anyhow!("{}; {}", error.what, error.mend))),
+        Some(error) if error.mend.is_empty() => Err(anyhow!("{}", error.what).into()),
+        Some(error) => Err(anyhow!("{}; {}", error.what, error.mend).into()),
         None => Ok(()),
     }
 }
@@ -253,7 +258,16 @@ fn shown(finding: &Finding) -> String {
     format!("{word}: {}\n      {}", finding.what, finding.mend)
 }
 
-fn dry_run(policy: &Policy, driver: &dyn Driver) -> Outcome {
+/// What the firewall would be given; refuses a policy that it cannot do.
+fn rules(policy: &Policy, driver: &dyn Driver) -> Result<String, Failure> {
+    let firewall = match driver.name() {
+        "nft" => render::Firewall::Nft,
+        _ => render::Firewall::Iptables,
+    };
+    render::rules(policy, firewall).map_err(|error| Failure::Usage(error.to_string()))
+}
+
+fn dry_run(policy: &Policy, driver: &dyn Driver, rules: &str) -> Outcome {
     if need(CapabilitySet::NET_ADMIN, "", "").is_ok() {
         for finding in preflight(policy, driver) {
             output::say(&shown(&finding));
@@ -263,12 +277,6 @@ fn dry_run(policy: &Policy, driver: &dyn Driver) -> Outcome {
             "note: without root this machine was not looked at\n      run it with sudo to see what stands in the way",
         );
     }
-    let firewall = match driver.name() {
-        "nft" => render::Firewall::Nft,
-        _ => render::Firewall::Iptables,
-    };
-    let rules =
-        render::rules(policy, firewall).map_err(|error| Failure::Usage(error.to_string()))?;
     output::print(&format!(
         "{}\nNothing was done. These rules would be loaded:\n\n{rules}",
         plan(policy, driver)
