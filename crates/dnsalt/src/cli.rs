@@ -94,12 +94,8 @@ pub(crate) struct PolicyArgs {
     iface: Option<Vec<InterfaceName>>,
 
     /// Ports that DNS is asked on [default: 53]
-    #[arg(
-        long,
-        value_name = "PORT",
-        value_delimiter = ',',
-        help_heading = "Which queries"
-    )]
+    #[arg(long, value_name = "PORT", value_delimiter = ',', value_parser = port,
+          help_heading = "Which queries")]
     dns_port: Option<Vec<u16>>,
 
     /// Transports: udp, tcp [default: udp,tcp]
@@ -164,6 +160,11 @@ impl PolicyArgs {
             timeout: args.timeout,
         }
     }
+}
+
+fn port(text: &str) -> Result<u16, String> {
+    text.parse()
+        .map_err(|_| "give ports from 1 to 65535 with commas between, like 53,5353".to_owned())
 }
 
 /// Which engine randomises.

@@ -90,7 +90,9 @@ fn usage(error: &clap::Error) -> ExitCode {
             _ => {}
         }
     }
-    if let Some(ContextValue::Strings(valid)) = error.get(ContextKind::ValidValue) {
+    if let Some(ContextValue::Strings(valid)) = error.get(ContextKind::ValidValue)
+        && !valid.is_empty()
+    {
         line += &format!("; use {}", valid.join(", "));
     }
     output::error(&line);
