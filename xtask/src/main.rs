@@ -1,2 +1,57 @@
-//! Placeholder.
-fn main() {}
+//! What developers run: `cargo xtask VERB`, or `./x VERB`, which makes sure of Rust first.
+//!
+//! ```text
+//!   test          all checks, in the order in which they fail soonest
+//!   man           the man pages        ┐ from the definition of the command line
+//!   completions   for bash, zsh, fish  ┘ that also parses it
+//! ```
+
+mod completions;
+mod man;
+mod skips;
+mod step;
+mod test;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// What developers of dnsalt run
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Run all checks and tests, stop at the first that fails
+    Test(test::Options),
+    /// Write the man pages
+    Man {
+        /// Where to; made if it is not there
+        dir: PathBuf,
+    },
+    /// Write the completions for bash, zsh and fish
+    Completions {
+        /// Where to; made if it is not there
+        dir: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().verb {
+        Verb::Test(options) => test::run(options),
+        Verb::Man { dir } => man::write(&dir),
+        Verb::Completions { dir } => completions::write(&dir),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
