@@ -1,4 +1,4 @@
-//! The command: one file for each verb under [`commands`], what they share beside it.
+//! The command: one file for each verb under `commands`, what they share beside it.
 //!
 //! ```text
 //!   cli ──> commands::{up, down, status, confirm, rules, config, prove, lab}
