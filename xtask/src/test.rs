@@ -25,7 +25,9 @@ pub(crate) fn run(options: Options) -> anyhow::Result<()> {
     } else {
         style(&mut skipped)?;
         tests(options, &[], &mut skipped)?;
-        let doc = Step::cargo(&["doc", "--workspace", "--no-deps", "--locked"]);
+        let what = ["doc", "--workspace", "--no-deps", "--locked"];
+        // Whoever reads these pages works on the code.
+        let doc = Step::cargo(&[&what[..], &["--document-private-items"]].concat());
         doc.env("RUSTDOCFLAGS", "-D warnings").run()?;
     }
     println!("\nAll passed.");

@@ -226,7 +226,14 @@ fn isolate(name: &str) -> Result<u32, LabError> {
     // SAFETY: none of these flags touches file descriptors; the thread shares nothing else anew.
     unsafe { rustix::thread::unshare_unsafe(namespaces) }.map_err(failed("making namespaces"))?;
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
-    mount_change("/", private).map_err(failed("making its mounts private"))?;
+    mount_change("/", private).map_err(|cause| match cause {
+        // Without this, what we mount might be seen outside.
+        rustix::io::Errno::INVAL => failed(
+            "making its mounts private: the root is no mount point, as in a plain chroot; \
+             bind it onto itself first (mount --bind DIR DIR)",
+        )(cause),
+        _ => failed("making its mounts private")(cause),
+    })?;
     let flags = MountFlags::NOSUID | MountFlags::NODEV;
     let no_resolv_conf = |cause| error(name, "giving it an /etc/resolv.conf", cause);
     // Before /run, where it may lead to, is hidden.
