@@ -109,10 +109,7 @@ test result: ok. 1 passed
             skips.line(line);
         });
         let reasons: Vec<_> = skips.into_reasons().collect();
-        assert_eq!(
-            reasons,
-            ["2 tests (needs root)", "1 test (not installed: nmap)"]
-        );
+        assert_eq!(reasons, ["2 tests (needs root)", "1 test (not installed: nmap)"]);
     }
 
     #[test]

@@ -26,10 +26,7 @@ impl Step {
     pub(crate) fn program(name: &str, args: &[&str]) -> Self {
         let mut command = Command::new(name);
         command.args(args).current_dir(root());
-        Step {
-            command,
-            shown: [&[name], args].concat().join(" "),
-        }
+        Step { command, shown: [&[name], args].concat().join(" ") }
     }
 
     /// Sets a variable of the environment.

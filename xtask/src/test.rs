@@ -25,9 +25,7 @@ pub(crate) fn run(options: Options) -> anyhow::Result<()> {
     } else {
         style(&mut skipped)?;
         tests(options, &[], &mut skipped)?;
-        let what = ["doc", "--workspace", "--no-deps", "--locked"];
-        // Whoever reads these pages works on the code.
-        let doc = Step::cargo(&[&what[..], &["--document-private-items"]].concat());
+        let doc = Step::cargo(&["doc", "--workspace", "--no-deps", "--locked"]);
         doc.env("RUSTDOCFLAGS", "-D warnings").run()?;
     }
     println!("\nAll passed.");

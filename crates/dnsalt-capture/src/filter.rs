@@ -56,18 +56,9 @@ impl PortFilter {
         if ports.is_empty() || ports.len() > Self::MOST {
             return Err(FilterError { given: ports.len() });
         }
-        let op = |code, operand| Instruction {
-            code,
-            if_true: 0,
-            if_false: 0,
-            operand,
-        };
-        let jump = |code, operand, if_true, if_false| Instruction {
-            code,
-            if_true,
-            if_false,
-            operand,
-        };
+        let op = |code, operand| Instruction { code, if_true: 0, if_false: 0, operand };
+        let jump =
+            |code, operand, if_true, if_false| Instruction { code, if_true, if_false, operand };
         let mut program = vec![
             op(LOAD_BYTE, 0),
             op(SHIFT_RIGHT, 4),
@@ -118,12 +109,7 @@ mod tests {
     fn keeps(filter: &PortFilter, packet: &[u8]) -> bool {
         let (mut a, mut x, mut at) = (0_u32, 0_usize, 0);
         loop {
-            let Instruction {
-                code,
-                if_true,
-                if_false,
-                operand: k,
-            } = filter.program[at];
+            let Instruction { code, if_true, if_false, operand: k } = filter.program[at];
             let byte = |at: usize| packet.get(at).copied().map(u32::from);
             let half = |at: usize| Some(byte(at)? << 8 | byte(at + 1)?);
             let index = k as usize;
@@ -176,14 +162,8 @@ mod tests {
         for protocol in [17, 6] {
             assert!(keeps(&filter, &v4(protocol, 5, 0, 44444, 53)));
             assert!(keeps(&filter, &v4(protocol, 5, 0, 53, 44444)));
-            assert!(
-                keeps(&filter, &v4(protocol, 15, 0, 1, 5353)),
-                "with options"
-            );
-            assert!(
-                keeps(&filter, &v4(protocol, 5, 0x2000, 1, 53)),
-                "the first fragment"
-            );
+            assert!(keeps(&filter, &v4(protocol, 15, 0, 1, 5353)), "with options");
+            assert!(keeps(&filter, &v4(protocol, 5, 0x2000, 1, 53)), "the first fragment");
             assert!(keeps(&filter, &v6(protocol, 5353, 1)));
             assert!(keeps(&filter, &v6(protocol, 1, 53)));
         }

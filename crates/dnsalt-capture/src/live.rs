@@ -90,9 +90,7 @@ pub struct Live {
 
 impl std::fmt::Debug for Live {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Live")
-            .field("interface", &self.interface)
-            .finish_non_exhaustive()
+        f.debug_struct("Live").field("interface", &self.interface).finish_non_exhaustive()
     }
 }
 
@@ -104,30 +102,20 @@ impl Live {
     pub fn open(interface: &str, filter: &PortFilter) -> Result<Self, OpenError> {
         let failed = |operation| {
             move |cause: io::Error| match cause.kind() {
-                io::ErrorKind::PermissionDenied => OpenError::Permission {
-                    interface: interface.to_owned(),
-                },
-                _ => OpenError::System {
-                    interface: interface.to_owned(),
-                    operation,
-                    cause,
-                },
+                io::ErrorKind::PermissionDenied => {
+                    OpenError::Permission { interface: interface.to_owned() }
+                }
+                _ => OpenError::System { interface: interface.to_owned(), operation, cause },
             }
         };
-        let index = socket::interface_index(interface).map_err(|_| OpenError::NoInterface {
-            interface: interface.to_owned(),
-        })?;
+        let index = socket::interface_index(interface)
+            .map_err(|_| OpenError::NoInterface { interface: interface.to_owned() })?;
         let fd = socket::open().map_err(failed("opening a packet socket"))?;
         socket::attach(&fd, filter.program()).map_err(failed("attaching the filter"))?;
         socket::stamp(&fd).map_err(failed("asking for time stamps"))?;
         socket::buffer(&fd, BUFFER).map_err(failed("asking for a buffer"))?;
         socket::bind(&fd, index).map_err(failed("binding to the interface"))?;
-        Ok(Live {
-            interface: interface.to_owned(),
-            fd,
-            buffer: vec![0; LARGEST],
-            drops: 0,
-        })
+        Ok(Live { interface: interface.to_owned(), fd, buffer: vec![0; LARGEST], drops: 0 })
     }
 
     /// The next packet of IPv4 or IPv6; none if none came within the time.
@@ -135,10 +123,7 @@ impl Live {
     /// # Errors
     /// When the interface went away, or the system failed otherwise.
     pub fn next(&mut self, timeout: Duration) -> Result<Option<Frame<'_>>, ReadError> {
-        let failed = |cause| ReadError {
-            interface: self.interface.clone(),
-            cause,
-        };
+        let failed = |cause| ReadError { interface: self.interface.clone(), cause };
         // None is further away than the clock goes: wait for ever.
         let deadline = Instant::now().checked_add(timeout);
         let received = loop {
@@ -155,11 +140,7 @@ impl Live {
         };
         Ok(Some(Frame {
             time: received.time,
-            direction: if received.outgoing {
-                Direction::Outgoing
-            } else {
-                Direction::Incoming
-            },
+            direction: if received.outgoing { Direction::Outgoing } else { Direction::Incoming },
             data: &self.buffer[..received.length],
         }))
     }
@@ -169,10 +150,8 @@ impl Live {
     /// # Errors
     /// When the system failed.
     pub fn drops(&mut self) -> Result<u64, ReadError> {
-        let since = socket::drops(&self.fd).map_err(|cause| ReadError {
-            interface: self.interface.clone(),
-            cause,
-        })?;
+        let since = socket::drops(&self.fd)
+            .map_err(|cause| ReadError { interface: self.interface.clone(), cause })?;
         self.drops += u64::from(since);
         Ok(self.drops)
     }

@@ -56,11 +56,7 @@ pub(crate) fn bind(fd: &OwnedFd, interface: i32) -> io::Result<()> {
     address.sll_ifindex = interface;
     // SAFETY: the address lives through the call, and its size is the one passed.
     let result = unsafe {
-        libc::bind(
-            fd.as_raw_fd(),
-            (&raw const address).cast(),
-            size_of_val(&address) as u32,
-        )
+        libc::bind(fd.as_raw_fd(), (&raw const address).cast(), size_of_val(&address) as u32)
     };
     check(result)?;
     // Binding to an interface that is down succeeds, and says so here alone.
@@ -71,18 +67,10 @@ pub(crate) fn bind(fd: &OwnedFd, interface: i32) -> io::Result<()> {
 pub(crate) fn attach(fd: &OwnedFd, program: &[Instruction]) -> io::Result<()> {
     let mut program: Vec<libc::sock_filter> = program
         .iter()
-        .map(|i| libc::sock_filter {
-            code: i.code,
-            jt: i.if_true,
-            jf: i.if_false,
-            k: i.operand,
-        })
+        .map(|i| libc::sock_filter { code: i.code, jt: i.if_true, jf: i.if_false, k: i.operand })
         .collect();
     let len = u16::try_from(program.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
-    let bpf = libc::sock_fprog {
-        len,
-        filter: program.as_mut_ptr(),
-    };
+    let bpf = libc::sock_fprog { len, filter: program.as_mut_ptr() };
     set(fd, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &bpf)
 }
 
@@ -130,20 +118,12 @@ fn pending_error(fd: &OwnedFd) -> io::Result<()> {
         )
     };
     check(result)?;
-    if error == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::from_raw_os_error(error))
-    }
+    if error == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(error)) }
 }
 
 /// Waits until there is something to read; whether there is.
 pub(crate) fn wait(fd: &OwnedFd, timeout: Duration) -> io::Result<bool> {
-    let mut poll = libc::pollfd {
-        fd: fd.as_raw_fd(),
-        events: libc::POLLIN,
-        revents: 0,
-    };
+    let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
     // Rounded up, so that a short wait is no busy loop.
     let milliseconds = i32::try_from(timeout.as_micros().div_ceil(1000)).unwrap_or(i32::MAX);
     // SAFETY: one pollfd is passed, and it lives through the call.
@@ -162,10 +142,7 @@ pub(crate) fn receive(fd: &OwnedFd, buffer: &mut [u8]) -> io::Result<Option<Rece
     let (mut address, mut header): (libc::sockaddr_ll, libc::msghdr) =
         unsafe { (zeroed(), zeroed()) };
     let mut control = Control([0; 64]);
-    let mut vector = libc::iovec {
-        iov_base: buffer.as_mut_ptr().cast(),
-        iov_len: buffer.len(),
-    };
+    let mut vector = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
     header.msg_name = (&raw mut address).cast();
     header.msg_namelen = size_of::<libc::sockaddr_ll>() as u32;
     header.msg_iov = &raw mut vector;
@@ -209,11 +186,8 @@ fn time(header: &libc::msghdr) -> Option<SystemTime> {
     while let Some(control) = unsafe { message.as_ref() } {
         if control.cmsg_level == libc::SOL_SOCKET && control.cmsg_type == libc::SCM_TIMESTAMPNS {
             // SAFETY: a message of this type carries a timespec; it may not be aligned.
-            let stamp = unsafe {
-                libc::CMSG_DATA(message)
-                    .cast::<libc::timespec>()
-                    .read_unaligned()
-            };
+            let stamp =
+                unsafe { libc::CMSG_DATA(message).cast::<libc::timespec>().read_unaligned() };
             let seconds = u64::try_from(stamp.tv_sec).ok()?;
             return Some(UNIX_EPOCH + Duration::new(seconds, u32::try_from(stamp.tv_nsec).ok()?));
         }
@@ -237,9 +211,5 @@ fn set<T>(fd: &OwnedFd, level: i32, option: i32, value: &T) -> io::Result<()> {
 }
 
 fn check(result: i32) -> io::Result<()> {
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }

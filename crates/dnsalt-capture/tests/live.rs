@@ -45,20 +45,13 @@ fn sees_the_ports_asked_for_in_both_families_and_directions() {
         return;
     };
     // Read out of another namespace than the packets are in.
-    for (live, direction) in [
-        (&mut near, Direction::Outgoing),
-        (&mut far, Direction::Incoming),
-    ] {
+    for (live, direction) in [(&mut near, Direction::Outgoing), (&mut far, Direction::Incoming)] {
         let seen = seen(live);
         let payloads: Vec<_> = seen.iter().map(|seen| seen.payload.as_slice()).collect();
         assert_eq!(payloads, [&b"192.0.2.2 53"[..], b"2001:db8::2 53"]);
         for seen in &seen {
             assert_eq!((seen.direction, seen.destination_port), (direction, 53));
-            assert!(
-                seen.time >= before && seen.time <= SystemTime::now(),
-                "{:?}",
-                seen.time
-            );
+            assert!(seen.time >= before && seen.time <= SystemTime::now(), "{:?}", seen.time);
         }
         assert_eq!(seen[0].source, "192.0.2.1".parse::<IpAddr>().unwrap());
         assert_eq!(seen[1].source, "2001:db8::1".parse::<IpAddr>().unwrap());
@@ -95,10 +88,7 @@ fn sees_each_packet_on_loopback_once() {
     let seen = seen(&mut live);
     let payloads: Vec<_> = seen.iter().map(|seen| seen.payload.as_slice()).collect();
     assert_eq!(payloads, [&b"query"[..], b"response"]);
-    assert_eq!(
-        (seen[0].destination_port, seen[1].destination_port),
-        (53, 44444)
-    );
+    assert_eq!((seen[0].destination_port, seen[1].destination_port), (53, 44444));
 }
 
 #[test]
@@ -131,10 +121,7 @@ fn waits_no_longer_than_told() {
     }) else {
         return;
     };
-    assert!(
-        waited >= Duration::from_millis(50) && waited < Duration::from_secs(5),
-        "{waited:?}"
-    );
+    assert!(waited >= Duration::from_millis(50) && waited < Duration::from_secs(5), "{waited:?}");
 }
 
 #[test]
@@ -171,11 +158,7 @@ fn counts_what_is_lost() {
     };
     let drops = live.drops().unwrap();
     assert!(drops > 0);
-    assert_eq!(
-        live.drops().unwrap(),
-        drops,
-        "the kernel starts anew when asked, Live does not"
-    );
+    assert_eq!(live.drops().unwrap(), drops, "the kernel starts anew when asked, Live does not");
     let seen = seen(&mut live).len();
     assert!(seen > 0 && seen < SENT, "{seen}");
 }
@@ -196,10 +179,7 @@ fn says_why_it_cannot_capture() {
         return;
     };
     println!("missing: {missing}\ndown: {down:?}\nwent down: {went_down:?}");
-    assert!(
-        matches!(missing, OpenError::NoInterface { .. }),
-        "{missing}"
-    );
+    assert!(matches!(missing, OpenError::NoInterface { .. }), "{missing}");
     assert!(went_down.is_err());
     assert_eq!(afterwards, 1);
     assert!(down.is_err(), "opened an interface that is down");
@@ -235,16 +215,10 @@ fn in_namespace<T: Send + 'static>(
             println!("skipped: needs root (CAP_NET_RAW and CAP_SYS_ADMIN)");
             return None;
         }
-        commands
-            .lines()
-            .map(str::trim)
-            .filter(|line| !line.is_empty())
-            .for_each(run);
+        commands.lines().map(str::trim).filter(|line| !line.is_empty()).for_each(run);
         Some(body())
     });
-    thread
-        .join()
-        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// Runs a command in the namespace of this thread.
@@ -252,11 +226,7 @@ fn run(command: &str) {
     let mut words = command.split_whitespace();
     let program = words.next().unwrap();
     let output = Command::new(program).args(words).output().unwrap();
-    assert!(
-        output.status.success(),
-        "{command}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
 fn dns() -> PortFilter {

@@ -85,10 +85,7 @@ impl<'a> HostCommand<'a> {
     /// # Errors
     /// When it cannot be started.
     pub fn output_with_input(mut self, input: &[u8]) -> Result<Output, LabError> {
-        self.command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = self.start()?;
         let stdin = child.stdin.take();
         // Beside the reading: a full pipe one way must not stop the other.
@@ -107,9 +104,7 @@ impl<'a> HostCommand<'a> {
     /// # Errors
     /// When it cannot be started.
     pub fn spawn(mut self) -> Result<Running, LabError> {
-        Ok(Running {
-            child: self.start()?,
-        })
+        Ok(Running { child: self.start()? })
     }
 
     /// On the host's thread, so that the child is in the host's namespaces.
@@ -125,16 +120,8 @@ impl<'a> HostCommand<'a> {
 
     fn failed(&self, cause: io::Error) -> LabError {
         let mut words = vec![self.command.get_program().to_string_lossy()];
-        words.extend(
-            self.command
-                .get_args()
-                .map(std::ffi::OsStr::to_string_lossy),
-        );
-        LabError::Command {
-            host: self.host.name().to_owned(),
-            command: words.join(" "),
-            cause,
-        }
+        words.extend(self.command.get_args().map(std::ffi::OsStr::to_string_lossy));
+        LabError::Command { host: self.host.name().to_owned(), command: words.join(" "), cause }
     }
 }
 

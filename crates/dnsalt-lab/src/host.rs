@@ -51,18 +51,10 @@ impl Host {
             })
             .map_err(|cause| error(name, "starting its thread", cause))?;
         let thread_id = made.recv().unwrap_or_else(|_| {
-            Err(error(
-                name,
-                "starting its thread",
-                io::ErrorKind::BrokenPipe.into(),
-            ))
+            Err(error(name, "starting its thread", io::ErrorKind::BrokenPipe.into()))
         })?;
-        let host = Host {
-            name: name.to_owned(),
-            thread_id,
-            jobs: Some(jobs),
-            thread: Some(thread),
-        };
+        let host =
+            Host { name: name.to_owned(), thread_id, jobs: Some(jobs), thread: Some(thread) };
         // Addresses are usable at once, and not after a second of duplicate address detection.
         host.sysctl("net/ipv6/conf/all/accept_dad", "0")?;
         host.sysctl("net/ipv6/conf/default/accept_dad", "0")?;
@@ -77,12 +69,7 @@ impl Host {
 
     /// Its network namespace as a file, for `nsenter --net=`.
     pub fn netns_path(&self) -> PathBuf {
-        format!(
-            "/proc/{}/task/{}/ns/net",
-            std::process::id(),
-            self.thread_id
-        )
-        .into()
+        format!("/proc/{}/task/{}/ns/net", std::process::id(), self.thread_id).into()
     }
 
     /// Runs `work` on the host and waits for it. Sockets that it opens stay on the host, whoever
@@ -95,17 +82,11 @@ impl Host {
         let job: Job = Box::new(move || {
             let _ = done.send(catch_unwind(AssertUnwindSafe(work)));
         });
-        let sent = self
-            .jobs
-            .as_ref()
-            .is_some_and(|jobs| jobs.send(job).is_ok());
+        let sent = self.jobs.as_ref().is_some_and(|jobs| jobs.send(job).is_ok());
         match result.recv() {
             Ok(Ok(value)) => value,
             Ok(Err(panic)) => resume_unwind(panic),
-            Err(_) => unreachable!(
-                "the thread of host {} is gone (job sent: {sent})",
-                self.name
-            ),
+            Err(_) => unreachable!("the thread of host {} is gone (job sent: {sent})", self.name),
         }
     }
 
@@ -119,11 +100,7 @@ impl Host {
     /// # Errors
     /// When it fails; with its standard error.
     pub fn sh(&self, script: &str) -> Result<String, LabError> {
-        let output = self
-            .command("sh")
-            .args(["-euc", script])
-            .stderr(Stdio::piped())
-            .output()?;
+        let output = self.command("sh").args(["-euc", script]).stderr(Stdio::piped()).output()?;
         if output.status.success() {
             return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
         }
@@ -148,8 +125,7 @@ impl Host {
     /// When either is not right.
     pub fn address(&self, interface: &str, address: &str) -> Result<(), LabError> {
         let nodad = if address.contains(':') { "nodad" } else { "" };
-        self.sh(&format!("ip address add {address} dev {interface} {nodad}"))
-            .map(drop)
+        self.sh(&format!("ip address add {address} dev {interface} {nodad}")).map(drop)
     }
 
     /// Adds a route: to `default` or a prefix, by a neighbour.
@@ -158,8 +134,7 @@ impl Host {
     /// When the neighbour is not on any link.
     pub fn route(&self, to: &str, via: IpAddr) -> Result<(), LabError> {
         let version = if via.is_ipv6() { "-6" } else { "-4" };
-        self.sh(&format!("ip {version} route add {to} via {via}"))
-            .map(drop)
+        self.sh(&format!("ip {version} route add {to} via {via}")).map(drop)
     }
 
     /// Sets a key below /proc/sys of the host's own network.
@@ -186,10 +161,7 @@ impl Host {
     /// # Errors
     /// When it cannot be written.
     pub fn resolv_conf(&self, servers: &[IpAddr]) -> Result<(), LabError> {
-        let text: String = servers
-            .iter()
-            .map(|server| format!("nameserver {server}\n"))
-            .collect();
+        let text: String = servers.iter().map(|server| format!("nameserver {server}\n")).collect();
         self.run(move || fs::write("/etc/resolv.conf", text))
             .map_err(|cause| error(&self.name, "writing /etc/resolv.conf", cause))
     }
@@ -211,10 +183,7 @@ impl Drop for Host {
 pub fn link(one: (&Host, &str), other: (&Host, &str)) -> Result<(), LabError> {
     // `netns PID` of ip takes the id of any task, and a thread is one.
     let peer = other.0.thread_id;
-    one.0.sh(&format!(
-        "ip link add {} type veth peer name {} netns {peer}",
-        one.1, other.1
-    ))?;
+    one.0.sh(&format!("ip link add {} type veth peer name {} netns {peer}", one.1, other.1))?;
     one.0.up(one.1)?;
     other.0.up(other.1)
 }
@@ -243,10 +212,7 @@ fn isolate(name: &str) -> Result<u32, LabError> {
         .map_err(failed("mounting /sys"))?;
     own_resolv_conf(&target).map_err(no_resolv_conf)?;
     rustix::system::sethostname(name.as_bytes()).map_err(failed("naming it"))?;
-    Ok(rustix::thread::gettid()
-        .as_raw_nonzero()
-        .get()
-        .unsigned_abs())
+    Ok(rustix::thread::gettid().as_raw_nonzero().get().unsigned_abs())
 }
 
 /// Where /etc/resolv.conf leads to, all links followed. A link into /run may dangle; of others the
@@ -257,11 +223,7 @@ fn resolv_conf_target() -> io::Result<PathBuf> {
         let link = fs::read_link(RESOLV_CONF).map_err(|_| missing(&cause))?;
         // `../run/...` is how systemd-resolved writes it.
         let target = Path::new("/").join(link.strip_prefix("..").unwrap_or(&link));
-        if target.starts_with("/run") {
-            Ok(target)
-        } else {
-            Err(missing(&cause))
-        }
+        if target.starts_with("/run") { Ok(target) } else { Err(missing(&cause)) }
     })
 }
 
@@ -284,9 +246,5 @@ fn own_resolv_conf(target: &Path) -> io::Result<()> {
 }
 
 fn error(host: &str, operation: &'static str, cause: io::Error) -> LabError {
-    LabError::Host {
-        host: host.to_owned(),
-        operation,
-        cause,
-    }
+    LabError::Host { host: host.to_owned(), operation, cause }
 }

@@ -39,16 +39,7 @@ pub fn gateway() -> Result<Gateway, LabError> {
         (&resolver, "eth0", &["10.53.1.2/24", "fd53:1::2/64"][..]),
         (&gateway, "lan0", &["10.53.1.1/24", "fd53:1::1/64"]),
         (&gateway, "wan0", &["10.53.2.1/24", "fd53:2::1/64"]),
-        (
-            &upstream,
-            "eth0",
-            &[
-                "10.53.2.53/24",
-                "10.53.2.54/24",
-                "fd53:2::53/64",
-                "fd53:2::54/64",
-            ],
-        ),
+        (&upstream, "eth0", &["10.53.2.53/24", "10.53.2.54/24", "fd53:2::53/64", "fd53:2::54/64"]),
     ] {
         for address in addresses {
             host.address(interface, address)?;

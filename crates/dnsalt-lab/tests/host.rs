@@ -39,17 +39,12 @@ fn two_hosts_exchange_datagrams() {
         let server = b.run(move || UdpSocket::bind((other, 7)).unwrap());
         let client = a.run(move || UdpSocket::bind((one, 4444)).unwrap());
         for socket in [&server, &client] {
-            socket
-                .set_read_timeout(Some(Duration::from_secs(2)))
-                .unwrap();
+            socket.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
         }
         client.send_to(b"ping", (other, 7)).unwrap();
         let mut buffer = [0; 16];
         let (length, peer) = server.recv_from(&mut buffer).unwrap();
-        assert_eq!(
-            (&buffer[..length], peer),
-            (&b"ping"[..], client.local_addr().unwrap())
-        );
+        assert_eq!((&buffer[..length], peer), (&b"ping"[..], client.local_addr().unwrap()));
         server.send_to(b"pong", peer).unwrap();
         assert_eq!(client.recv(&mut buffer).unwrap(), 4);
     }
@@ -63,16 +58,12 @@ fn files_are_private() {
     let before = fs::read("/etc/resolv.conf").ok();
     let host = Host::new("private").unwrap();
     assert_eq!(
-        host.sh("cat /etc/resolv.conf; ls /sys/class/net; hostname")
-            .unwrap(),
+        host.sh("cat /etc/resolv.conf; ls /sys/class/net; hostname").unwrap(),
         "lo\nprivate\n"
     );
     host.sh("echo x > /run/dnsalt-lab-test").unwrap();
     host.resolv_conf(&["10.0.0.53".parse().unwrap()]).unwrap();
-    assert_eq!(
-        host.sh("cat /etc/resolv.conf").unwrap(),
-        "nameserver 10.0.0.53\n"
-    );
+    assert_eq!(host.sh("cat /etc/resolv.conf").unwrap(), "nameserver 10.0.0.53\n");
     assert!(!Path::new("/run/dnsalt-lab-test").exists());
     assert_eq!(fs::read("/etc/resolv.conf").ok(), before);
 }
@@ -86,10 +77,7 @@ fn nothing_is_left_of_a_dropped_host() {
     let host = Host::new("dropped").unwrap();
     let theirs = host.sh("readlink /proc/self/ns/net").unwrap();
     assert_ne!(own.to_str().unwrap(), theirs.trim());
-    assert_eq!(
-        fs::read_link(host.netns_path()).unwrap().to_str().unwrap(),
-        theirs.trim()
-    );
+    assert_eq!(fs::read_link(host.netns_path()).unwrap().to_str().unwrap(), theirs.trim());
     let path = host.netns_path();
     drop(host);
     assert!(!path.exists());
@@ -115,14 +103,8 @@ fn a_failed_script_tells_what_it_said() {
         return;
     }
     let host = Host::new("script").unwrap();
-    let told = host
-        .sh("echo no such luck >&2; exit 7")
-        .unwrap_err()
-        .to_string();
-    assert!(
-        told.contains("no such luck") && told.contains('7'),
-        "{told}"
-    );
+    let told = host.sh("echo no such luck >&2; exit 7").unwrap_err().to_string();
+    assert!(told.contains("no such luck") && told.contains('7'), "{told}");
 }
 
 #[test]
@@ -150,10 +132,7 @@ fn much_input_and_much_output_do_not_block_each_other() {
     let (done, result) = mpsc::channel();
     std::thread::spawn(move || {
         let host = Host::new("cat").unwrap();
-        let output = host
-            .command("cat")
-            .output_with_input(&vec![b'x'; 1 << 20])
-            .unwrap();
+        let output = host.command("cat").output_with_input(&vec![b'x'; 1 << 20]).unwrap();
         done.send(output.stdout.len()).unwrap();
     });
     assert_eq!(result.recv_timeout(Duration::from_secs(3)), Ok(1 << 20));
@@ -167,11 +146,7 @@ fn victim() {
     }
     let host = Host::new("victim").unwrap();
     let child = host.command("sleep").arg("1000").spawn().unwrap();
-    println!(
-        "PIDS {} {}",
-        child.pid(),
-        fs::read_link(host.netns_path()).unwrap().display()
-    );
+    println!("PIDS {} {}", child.pid(), fs::read_link(host.netns_path()).unwrap().display());
     std::thread::sleep(Duration::from_secs(60));
 }
 
@@ -193,19 +168,12 @@ fn kill_9_leaves_nothing() {
         stdout.read_exact(&mut byte).unwrap();
         text.push(char::from(byte[0]));
     }
-    let line = text
-        .lines()
-        .find(|line| line.contains("PIDS"))
-        .unwrap()
-        .to_owned();
+    let line = text.lines().find(|line| line.contains("PIDS")).unwrap().to_owned();
     let words: Vec<_> = line[line.find("PIDS").unwrap()..].split(' ').collect();
     lab.kill().unwrap();
     lab.wait().unwrap();
     assert!(gone(words[1].parse().unwrap()));
-    let namespaces = Command::new("lsns")
-        .args(["-t", "net", "-n", "-o", "NS"])
-        .output()
-        .unwrap();
+    let namespaces = Command::new("lsns").args(["-t", "net", "-n", "-o", "NS"]).output().unwrap();
     let inode = words[2].trim_start_matches("net:[").trim_end_matches(']');
     assert!(!String::from_utf8_lossy(&namespaces.stdout).contains(inode));
 }

@@ -28,44 +28,23 @@ fn the_resolver_asks_all_servers() {
     let addresses: Vec<_> = net.servers_v4.into_iter().chain(net.servers_v6).collect();
     let server = DnsServer::start(&net.upstream, &addresses).unwrap();
     for (id, &address) in (1..).zip(&addresses) {
-        let own = if address.is_ipv4() {
-            "10.53.1.2"
-        } else {
-            "fd53:1::2"
-        };
-        let socket = net
-            .resolver
-            .run(move || UdpSocket::bind((own, PORT)).unwrap());
-        socket
-            .set_read_timeout(Some(Duration::from_secs(2)))
-            .unwrap();
+        let own = if address.is_ipv4() { "10.53.1.2" } else { "fd53:1::2" };
+        let socket = net.resolver.run(move || UdpSocket::bind((own, PORT)).unwrap());
+        socket.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
         socket.send_to(&query(id), (address, 53)).unwrap();
         let mut reply = [0; 512];
         let (length, peer) = socket.recv_from(&mut reply).unwrap();
         assert_eq!(peer, SocketAddr::new(address, 53));
         assert_eq!(reply[..2], id.to_be_bytes());
-        assert!(
-            reply[..length]
-                .windows(4)
-                .any(|bytes| bytes == [192, 0, 2, 80])
-        );
+        assert!(reply[..length].windows(4).any(|bytes| bytes == [192, 0, 2, 80]));
         let seen = server.take_seen();
         assert_eq!(seen.len(), 1);
         assert_eq!(seen[0].peer, SocketAddr::new(own.parse().unwrap(), PORT));
-        assert_eq!(
-            (seen[0].server, seen[0].tcp, seen[0].id),
-            (address, false, id)
-        );
+        assert_eq!((seen[0].server, seen[0].tcp, seen[0].id), (address, false, id));
 
-        let mut stream = net
-            .resolver
-            .run(move || TcpStream::connect((address, 53)).unwrap());
+        let mut stream = net.resolver.run(move || TcpStream::connect((address, 53)).unwrap());
         let query = query(id);
-        let framed = [
-            &u16::try_from(query.len()).unwrap().to_be_bytes(),
-            &query[..],
-        ]
-        .concat();
+        let framed = [&u16::try_from(query.len()).unwrap().to_be_bytes(), &query[..]].concat();
         stream.write_all(&framed).unwrap();
         let mut head = [0; 4];
         stream.read_exact(&mut head).unwrap();
@@ -82,9 +61,7 @@ fn an_opt_record_is_answered_with_one() {
     let net = topology::gateway().unwrap();
     let _server = DnsServer::start(&net.upstream, &net.servers_v4).unwrap();
     let socket = net.resolver.run(|| UdpSocket::bind("10.53.1.2:0").unwrap());
-    socket
-        .set_read_timeout(Some(Duration::from_secs(2)))
-        .unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
     socket.send_to(&query(9), (net.servers_v4[0], 53)).unwrap();
     let mut reply = [0; 512];
     socket.recv(&mut reply).unwrap();

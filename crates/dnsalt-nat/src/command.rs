@@ -54,27 +54,19 @@ pub(crate) fn run(
     use std::os::unix::process::CommandExt as _;
 
     let described = || [&[program], args].concat().join(" ");
-    let io = |cause| CommandError::Io {
-        command: described(),
-        cause,
-    };
+    let io = |cause| CommandError::Io { command: described(), cause };
     let mut command = Command::new(program);
     command
         .args(args)
         .env("LC_ALL", "C")
-        .stdin(if input.is_some() {
-            Stdio::piped()
-        } else {
-            Stdio::null()
-        })
+        .stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() })
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0);
     let mut child = command.spawn().map_err(|cause| match cause.kind() {
-        std::io::ErrorKind::NotFound => CommandError::Missing {
-            command: program.to_owned(),
-            package: package(program),
-        },
+        std::io::ErrorKind::NotFound => {
+            CommandError::Missing { command: program.to_owned(), package: package(program) }
+        }
         _ => io(cause),
     })?;
     if let Some(input) = input
@@ -83,19 +75,12 @@ pub(crate) fn run(
         // A command that refuses early closes the pipe; what it says about it counts, not that.
         let _ = stdin.write_all(input.as_bytes());
     }
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = child.wait_with_output().map_err(io)?;
+    let Output { status, stdout, stderr } = child.wait_with_output().map_err(io)?;
     if status.success() {
         Ok(String::from_utf8_lossy(&stdout).into_owned())
     } else {
         let stderr = String::from_utf8_lossy(&stderr);
-        Err(CommandError::Failed {
-            command: described(),
-            stderr: one_line(&stderr),
-        })
+        Err(CommandError::Failed { command: described(), stderr: one_line(&stderr) })
     }
 }
 
@@ -106,18 +91,10 @@ pub(crate) fn exists(program: &str) -> bool {
 }
 
 fn package(program: &str) -> &'static str {
-    if program.starts_with("nft") {
-        "nftables"
-    } else {
-        "iptables"
-    }
+    if program.starts_with("nft") { "nftables" } else { "iptables" }
 }
 
 fn one_line(text: &str) -> String {
-    let lines: Vec<_> = text
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
-        .collect();
+    let lines: Vec<_> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     lines.join("; ")
 }

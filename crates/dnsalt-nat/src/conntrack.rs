@@ -65,15 +65,9 @@ pub struct Usage {
 pub fn entries(policy: &Policy) -> Result<Vec<Entry>, ConntrackError> {
     let mut netlink = Netlink::open()?;
     let mut entries = Vec::new();
-    netlink.request(
-        "listing",
-        0,
-        ConntrackMessage::Get(Vec::new()),
-        NLM_F_DUMP,
-        |attributes| {
-            entries.extend(Entry::read(attributes).filter(|entry| entry.fits(policy)));
-        },
-    )?;
+    netlink.request("listing", 0, ConntrackMessage::Get(Vec::new()), NLM_F_DUMP, |attributes| {
+        entries.extend(Entry::read(attributes).filter(|entry| entry.fits(policy)));
+    })?;
     Ok(entries)
 }
 
@@ -156,11 +150,7 @@ fn nested(kind: u16, inner: &[DefaultNla]) -> DefaultNla {
 }
 
 fn other(subsys: u8, message_type: u8, attributes: Vec<DefaultNla>) -> NetfilterMessageInner {
-    NetfilterMessageInner::Other {
-        subsys: subsys.into(),
-        message_type,
-        attributes,
-    }
+    NetfilterMessageInner::Other { subsys: subsys.into(), message_type, attributes }
 }
 
 fn family_number(family: Family) -> u8 {
@@ -266,9 +256,7 @@ impl Netlink {
             socket.connect(&SocketAddr::new(0, 0))?;
             Ok(socket)
         };
-        open()
-            .map(|socket| Self { socket })
-            .map_err(|cause| failed("opening a socket", cause))
+        open().map(|socket| Self { socket }).map_err(|cause| failed("opening a socket", cause))
     }
 
     /// Sends one request and hands every conntrack entry of the answer to `each`.
@@ -288,14 +276,10 @@ impl Netlink {
         packet.finalize();
         let mut bytes = vec![0; packet.buffer_len()];
         packet.serialize(&mut bytes);
-        self.socket
-            .send(&bytes, 0)
-            .map_err(|cause| failed(operation, cause))?;
+        self.socket.send(&bytes, 0).map_err(|cause| failed(operation, cause))?;
         loop {
-            let (datagram, _) = self
-                .socket
-                .recv_from_full()
-                .map_err(|cause| failed(operation, cause))?;
+            let (datagram, _) =
+                self.socket.recv_from_full().map_err(|cause| failed(operation, cause))?;
             if read_datagram(&datagram, &mut each).map_err(|cause| failed(operation, cause))? {
                 return Ok(());
             }

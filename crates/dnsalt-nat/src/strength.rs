@@ -27,9 +27,7 @@ pub struct Strength {
 impl Strength {
     /// For rules whose UDP flows live for `lifetime` seconds.
     pub fn new(policy: &Policy, family: Family, lifetime: u64) -> Self {
-        let addresses = u32::try_from(policy.source().pool(family).len())
-            .unwrap_or(1)
-            .max(1);
+        let addresses = u32::try_from(policy.source().pool(family).len()).unwrap_or(1).max(1);
         Strength {
             choices: policy.ports().count() * addresses,
             lifetime,
@@ -39,9 +37,7 @@ impl Strength {
 
     /// For a policy whose timeouts are in force.
     pub fn of(policy: &Policy, family: Family) -> Self {
-        let lifetime = policy
-            .timeout()
-            .map_or_else(conntrack::default_timeout, u64::from);
+        let lifetime = policy.timeout().map_or_else(conntrack::default_timeout, u64::from);
         Self::new(policy, family, lifetime)
     }
 
@@ -64,8 +60,7 @@ impl Strength {
     /// Queries a second to one server at which all ports are taken and queries get lost: P / L.
     /// None for per-flow ports, where a client's queries share one.
     pub fn cap(&self) -> Option<u64> {
-        self.per_query
-            .then(|| u64::from(self.choices) / self.lifetime.max(1))
+        self.per_query.then(|| u64::from(self.choices) / self.lifetime.max(1))
     }
 }
 

@@ -12,10 +12,7 @@ const FIREWALLS: [(&str, Firewall); 4] = [
 ];
 
 fn rendered(settings: &str, firewall: Firewall) -> Result<String, RenderError> {
-    let policy = toml::from_str::<Settings>(settings)
-        .unwrap()
-        .resolve()
-        .unwrap();
+    let policy = toml::from_str::<Settings>(settings).unwrap().resolve().unwrap();
     let version = format!("dnsalt {}:", env!("CARGO_PKG_VERSION"));
     rules(&policy, firewall).map(|text| text.replace(&version, "dnsalt VERSION:"))
 }
@@ -53,20 +50,12 @@ fn a_gateway_with_everything_narrowed() {
 
 #[test]
 fn a_pool_of_addresses() {
-    golden(
-        "pool",
-        "source = '192.0.2.1-192.0.2.3,2001:db8::1'\navoid = []",
-        &[],
-    );
+    golden("pool", "source = '192.0.2.1-192.0.2.3,2001:db8::1'\navoid = []", &[]);
 }
 
 #[test]
 fn only_ipv4_udp_and_the_kernels_own_timeouts() {
-    golden(
-        "ipv4-udp",
-        "from = ['10.0.0.0/8']\nproto = ['udp']\ntimeout = 0\navoid = []",
-        &[],
-    );
+    golden("ipv4-udp", "from = ['10.0.0.0/8']\nproto = ['udp']\ntimeout = 0\navoid = []", &[]);
 }
 
 #[test]
@@ -82,18 +71,9 @@ fn a_port_for_every_query() {
 #[test]
 fn what_a_firewall_cannot_do_is_refused() {
     for firewall in [Firewall::Iptables, Firewall::PfOpenbsd, Firewall::PfFreebsd] {
-        assert!(matches!(
-            rendered("per-query = true", firewall),
-            Err(RenderError::PerQuery(_))
-        ));
+        assert!(matches!(rendered("per-query = true", firewall), Err(RenderError::PerQuery(_))));
     }
-    assert_eq!(
-        rendered("source = 'keep'", Firewall::PfFreebsd),
-        Err(RenderError::Keep)
-    );
+    assert_eq!(rendered("source = 'keep'", Firewall::PfFreebsd), Err(RenderError::Keep));
     let many = "dns-port = [1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16]";
-    assert_eq!(
-        rendered(many, Firewall::Iptables),
-        Err(RenderError::ManyPorts)
-    );
+    assert_eq!(rendered(many, Firewall::Iptables), Err(RenderError::ManyPorts));
 }

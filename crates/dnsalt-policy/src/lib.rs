@@ -48,11 +48,7 @@ impl Family {
 
     /// The family of an address.
     pub fn of(address: IpAddr) -> Self {
-        if address.is_ipv4() {
-            Family::V4
-        } else {
-            Family::V6
-        }
+        if address.is_ipv4() { Family::V4 } else { Family::V6 }
     }
 }
 
@@ -131,10 +127,7 @@ impl Policy {
 
     /// The families that are salted.
     pub fn families(&self) -> Vec<Family> {
-        Family::BOTH
-            .into_iter()
-            .filter(|&family| self.covers(family))
-            .collect()
+        Family::BOTH.into_iter().filter(|&family| self.covers(family)).collect()
     }
 
     /// Outgoing interfaces; empty means all but the loopback.
@@ -174,8 +167,7 @@ impl Policy {
 
     /// The timeout where it has something to say: for UDP.
     pub fn udp_timeout(&self) -> Option<u8> {
-        self.timeout()
-            .filter(|_| self.protocols.contains(&Protocol::Udp))
+        self.timeout().filter(|_| self.protocols.contains(&Protocol::Udp))
     }
 
     /// What is salted, in words: `udp and tcp port 53, from 10.0.0.0/8, leaving eth0`.
@@ -189,10 +181,8 @@ impl Policy {
         );
         for (word, list) in [("from", &self.from), ("to", &self.to)] {
             if !list.is_empty() {
-                scope += &format!(
-                    " {word} {}",
-                    words(list.iter().map(ToString::to_string).collect())
-                );
+                scope +=
+                    &format!(" {word} {}", words(list.iter().map(ToString::to_string).collect()));
             }
         }
         if self.interfaces.is_empty() {
@@ -218,8 +208,5 @@ impl Policy {
 }
 
 fn of_family(list: &[Prefix], family: Family) -> Vec<Prefix> {
-    list.iter()
-        .copied()
-        .filter(|prefix| prefix.family() == family)
-        .collect()
+    list.iter().copied().filter(|prefix| prefix.family() == family).collect()
 }

@@ -14,10 +14,7 @@ pub struct PortRange {
 
 impl PortRange {
     /// 1024 to 65535: everything that is not reserved to the system's own services.
-    pub const UNPRIVILEGED: PortRange = PortRange {
-        low: 1024,
-        high: u16::MAX,
-    };
+    pub const UNPRIVILEGED: PortRange = PortRange { low: 1024, high: u16::MAX };
 
     /// A range; both ends belong to it.
     ///
@@ -56,10 +53,7 @@ impl PortRange {
 impl From<u16> for PortRange {
     /// One port; 0 stands for itself and is refused where ranges are read from text.
     fn from(port: u16) -> Self {
-        PortRange {
-            low: port,
-            high: port,
-        }
+        PortRange { low: port, high: port }
     }
 }
 
@@ -115,19 +109,13 @@ impl PortSet {
             match (usable, start) {
                 (true, None) => start = Some(port),
                 (false, Some(low)) => {
-                    ranges.push(PortRange {
-                        low,
-                        high: port - 1,
-                    });
+                    ranges.push(PortRange { low, high: port - 1 });
                     start = None;
                 }
                 _ => {}
             }
         }
-        ranges.extend(start.map(|low| PortRange {
-            low,
-            high: range.high,
-        }));
+        ranges.extend(start.map(|low| PortRange { low, high: range.high }));
         let set = PortSet { ranges };
         match set.count() {
             0 => Err(PolicyError::NothingLeft { ports: range }),
@@ -185,10 +173,7 @@ mod tests {
     #[test]
     fn avoiding_splits_the_range() {
         let ports = set("1024-65535", &["4789", "4791", "8472", "11211"]).unwrap();
-        assert_eq!(
-            ports.to_string(),
-            "1024-4788,4790,4792-8471,8473-11210,11212-65535"
-        );
+        assert_eq!(ports.to_string(), "1024-4788,4790,4792-8471,8473-11210,11212-65535");
         assert_eq!(ports.count(), 64_508);
         assert_eq!(ports.widest().to_string(), "11212-65535");
         assert!((ports.bits() - 15.977).abs() < 0.001);
@@ -198,18 +183,12 @@ mod tests {
     fn ends_and_overlaps_can_be_avoided() {
         let ports = set("1024-2048", &["1000-1100", "1050-1200", "2048"]).unwrap();
         assert_eq!(ports.to_string(), "1201-2047");
-        assert_eq!(
-            set("65000-65535", &["65535"]).unwrap().to_string(),
-            "65000-65534"
-        );
+        assert_eq!(set("65000-65535", &["65535"]).unwrap().to_string(), "65000-65534");
     }
 
     #[test]
     fn too_little_is_refused() {
-        assert!(matches!(
-            set("4789-4789", &["4789"]),
-            Err(PolicyError::NothingLeft { .. })
-        ));
+        assert!(matches!(set("4789-4789", &["4789"]), Err(PolicyError::NothingLeft { .. })));
         let few = set("1024-1031", &[]).unwrap_err();
         assert_eq!(
             few.to_string(),
@@ -221,17 +200,9 @@ mod tests {
     fn ranges_are_read_from_text() {
         assert_eq!("1024-65535".parse(), Ok(PortRange::UNPRIVILEGED));
         assert_eq!("53".parse(), Ok(PortRange::from(53)));
-        assert_eq!(
-            "9-5".parse::<PortRange>(),
-            Err(PolicyError::EmptyRange { low: 9, high: 5 })
-        );
-        for bad in [
-            "", "-", "1-", "0-5", "0", "65536", "1-65536", "a-b", "1-2-3", "-1",
-        ] {
-            assert!(
-                matches!(bad.parse::<PortRange>(), Err(PolicyError::PortRange(_))),
-                "{bad}"
-            );
+        assert_eq!("9-5".parse::<PortRange>(), Err(PolicyError::EmptyRange { low: 9, high: 5 }));
+        for bad in ["", "-", "1-", "0-5", "0", "65536", "1-65536", "a-b", "1-2-3", "-1"] {
+            assert!(matches!(bad.parse::<PortRange>(), Err(PolicyError::PortRange(_))), "{bad}");
         }
     }
 }

@@ -41,10 +41,7 @@ impl FromStr for Prefix {
         if net.trunc() == net {
             Ok(Prefix(net))
         } else {
-            Err(PolicyError::HostBits {
-                given: text.to_owned(),
-                meant: Prefix(net.trunc()),
-            })
+            Err(PolicyError::HostBits { given: text.to_owned(), meant: Prefix(net.trunc()) })
         }
     }
 }
@@ -82,16 +79,10 @@ impl FromStr for InterfaceName {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let fits = (1..=15).contains(&text.len())
-            && text
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || "._-:@".contains(c))
+            && text.chars().all(|c| c.is_ascii_alphanumeric() || "._-:@".contains(c))
             && text != "."
             && text != "..";
-        if fits {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(PolicyError::Interface(text.to_owned()))
-        }
+        if fits { Ok(Self(text.to_owned())) } else { Err(PolicyError::Interface(text.to_owned())) }
     }
 }
 
@@ -132,33 +123,15 @@ mod tests {
             error,
             "`10.0.0.1/8` has bits set behind its length; did you mean `10.0.0.0/8`?"
         );
-        for bad in [
-            "",
-            "10.0.0.0/33",
-            "10.0.0/8",
-            "fe80::/129",
-            "eth0",
-            "10.0.0.0/-1",
-        ] {
-            assert!(
-                matches!(bad.parse::<Prefix>(), Err(PolicyError::Prefix(_))),
-                "{bad}"
-            );
+        for bad in ["", "10.0.0.0/33", "10.0.0/8", "fe80::/129", "eth0", "10.0.0.0/-1"] {
+            assert!(matches!(bad.parse::<Prefix>(), Err(PolicyError::Prefix(_))), "{bad}");
         }
     }
 
     #[test]
     fn interface_names_hold_nothing_strange() {
         assert!("eth0.100".parse::<InterfaceName>().is_ok());
-        for bad in [
-            "",
-            "a name",
-            "waytoolongforlinux",
-            "e\"th0",
-            "..",
-            "e/0",
-            "eth0\n",
-        ] {
+        for bad in ["", "a name", "waytoolongforlinux", "e\"th0", "..", "e/0", "eth0\n"] {
             assert!(bad.parse::<InterfaceName>().is_err(), "{bad:?}");
         }
     }

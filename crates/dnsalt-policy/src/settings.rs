@@ -36,10 +36,7 @@ pub struct Settings {
     #[serde(deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub ports: Option<PortRange>,
     /// Ports of that range that are left out; default [`DEFAULT_AVOID`].
-    #[serde(
-        deserialize_with = "port_ranges",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(deserialize_with = "port_ranges", skip_serializing_if = "Option::is_none")]
     pub avoid: Option<Vec<PortRange>>,
     /// The address that queries leave from; default masquerade.
     #[serde(deserialize_with = "text", skip_serializing_if = "Option::is_none")]
@@ -139,15 +136,9 @@ fn check(mut policy: Policy) -> Result<Policy, PolicyError> {
         return Err(PolicyError::NoFamily);
     }
     if let Source::Pool(pool) = &policy.source {
-        let stray = pool
-            .addresses()
-            .iter()
-            .find(|a| !families.contains(&Family::of(**a)));
+        let stray = pool.addresses().iter().find(|a| !families.contains(&Family::of(**a)));
         if let Some(&address) = stray {
-            return Err(PolicyError::SourceFamily {
-                address,
-                family: Family::of(address),
-            });
+            return Err(PolicyError::SourceFamily { address, family: Family::of(address) });
         }
     }
     if policy.per_query && !policy.protocols.contains(&Protocol::Udp) {
@@ -162,10 +153,7 @@ fn merged(mut prefixes: Vec<Prefix>) -> Vec<Prefix> {
     prefixes.sort_unstable();
     prefixes.dedup();
     let all = prefixes.clone();
-    prefixes.retain(|inner| {
-        !all.iter()
-            .any(|outer| outer != inner && outer.covers(*inner))
-    });
+    prefixes.retain(|inner| !all.iter().any(|outer| outer != inner && outer.covers(*inner)));
     prefixes
 }
 
@@ -184,10 +172,7 @@ fn some_of<T>(
 fn protocols(given: Option<Vec<Protocol>>) -> Result<Vec<Protocol>, PolicyError> {
     let both = || vec![Protocol::Udp, Protocol::Tcp];
     let given = some_of("proto", given, both)?;
-    Ok(both()
-        .into_iter()
-        .filter(|protocol| given.contains(protocol))
-        .collect())
+    Ok(both().into_iter().filter(|protocol| given.contains(protocol)).collect())
 }
 
 fn timeout(given: Option<u64>) -> Result<u8, PolicyError> {
@@ -206,10 +191,7 @@ struct Text<T>(T);
 
 impl<'de, T: FromStr<Err = PolicyError>> Deserialize<'de> for Text<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map(Text)
-            .map_err(D::Error::custom)
+        String::deserialize(deserializer)?.parse().map(Text).map_err(D::Error::custom)
     }
 }
 
@@ -232,10 +214,7 @@ where
 
 /// A port as a number, or a range as text.
 #[derive(Deserialize)]
-#[serde(
-    untagged,
-    expecting = "expected a port like 4789 or a range like \"8000-8100\""
-)]
+#[serde(untagged, expecting = "expected a port like 4789 or a range like \"8000-8100\"")]
 enum PortOrRange {
     Port(u16),
     Range(String),
@@ -249,11 +228,7 @@ fn port_ranges<'de, D: Deserializer<'de>>(
         PortOrRange::Port(port) => PortRange::new(port, port),
         PortOrRange::Range(text) => text.parse(),
     };
-    list.into_iter()
-        .map(range)
-        .collect::<Result<_, _>>()
-        .map(Some)
-        .map_err(D::Error::custom)
+    list.into_iter().map(range).collect::<Result<_, _>>().map(Some).map_err(D::Error::custom)
 }
 
 #[cfg(test)]
@@ -270,11 +245,8 @@ mod tests {
 
     /// The sample with every `#key = ...` line made real.
     fn uncommented(sample: &str) -> String {
-        let key = |line: &str| {
-            Settings::KEYS
-                .iter()
-                .any(|key| line.starts_with(&format!("#{key} =")))
-        };
+        let key =
+            |line: &str| Settings::KEYS.iter().any(|key| line.starts_with(&format!("#{key} =")));
         sample
             .lines()
             .map(|line| if key(line) { &line[1..] } else { line }.to_owned() + "\n")
@@ -291,11 +263,7 @@ mod tests {
         let text = uncommented(SAMPLE);
         let shown = settings(&text);
         for key in Settings::KEYS {
-            assert!(
-                text.lines()
-                    .any(|line| line.starts_with(&format!("{key} ="))),
-                "{key}"
-            );
+            assert!(text.lines().any(|line| line.starts_with(&format!("{key} ="))), "{key}");
         }
         let default = Settings::default().resolve().unwrap();
         assert_eq!(shown.resolve().unwrap(), default);
@@ -312,17 +280,9 @@ mod tests {
 
     #[test]
     fn reserved_ports_count_unless_avoid_is_given() {
-        let reserved = Defaults {
-            reserved: vec!["30000-30100".parse().unwrap()],
-        };
-        let count = |text: &str| {
-            settings(text)
-                .complete(&reserved)
-                .resolve()
-                .unwrap()
-                .ports()
-                .count()
-        };
+        let reserved = Defaults { reserved: vec!["30000-30100".parse().unwrap()] };
+        let count =
+            |text: &str| settings(text).complete(&reserved).resolve().unwrap().ports().count();
         assert_eq!(count(""), 64_508 - 101);
         assert_eq!(count("avoid = [9999, '8000-8009']"), 64_512 - 11);
         assert_eq!(count("avoid = []"), 64_512);
@@ -347,17 +307,12 @@ mod tests {
     fn prefixes_within_others_are_dropped() {
         let policy = settings("from = ['10.1.0.0/16', '10.0.0.0/8', '10.0.0.0/8', '192.0.2.7']");
         let from = policy.resolve().unwrap().from(Family::V4);
-        assert_eq!(
-            from,
-            ["10.0.0.0/8", "192.0.2.7"].map(|text| text.parse().unwrap())
-        );
+        assert_eq!(from, ["10.0.0.0/8", "192.0.2.7"].map(|text| text.parse().unwrap()));
     }
 
     #[test]
     fn families_follow_the_prefixes() {
-        let policy = settings("from = ['10.0.0.0/8', '192.0.2.7']")
-            .resolve()
-            .unwrap();
+        let policy = settings("from = ['10.0.0.0/8', '192.0.2.7']").resolve().unwrap();
         assert_eq!(policy.families(), [Family::V4]);
         assert!(!policy.covers(Family::V6));
         assert_eq!(policy.from(Family::V4).len(), 2);

@@ -30,11 +30,7 @@ impl Pool {
 
     /// The addresses of one family, in the order given.
     pub fn of(&self, family: Family) -> Vec<IpAddr> {
-        self.addresses
-            .iter()
-            .copied()
-            .filter(|address| Family::of(*address) == family)
-            .collect()
+        self.addresses.iter().copied().filter(|address| Family::of(*address) == family).collect()
     }
 
     /// All addresses, in the order given; never empty, none twice.
@@ -74,10 +70,7 @@ impl FromStr for Source {
                 }
             }
             if addresses.len() > Pool::MOST {
-                return Err(PolicyError::BigPool {
-                    text: text.to_owned(),
-                    most: Pool::MOST,
-                });
+                return Err(PolicyError::BigPool { text: text.to_owned(), most: Pool::MOST });
             }
         }
         Ok(Source::Pool(Pool { addresses }))
@@ -106,9 +99,7 @@ impl fmt::Display for Source {
 /// The addresses of `A` or `A-B`.
 fn part_addresses(part: &str, whole: &str) -> Result<Vec<IpAddr>, PolicyError> {
     let address = |text: &str| {
-        text.trim()
-            .parse::<IpAddr>()
-            .map_err(|_| PolicyError::Source(whole.to_owned()))
+        text.trim().parse::<IpAddr>().map_err(|_| PolicyError::Source(whole.to_owned()))
     };
     let Some((first, last)) = part.split_once('-') else {
         return Ok(vec![address(part)?]);
@@ -122,10 +113,7 @@ fn part_addresses(part: &str, whole: &str) -> Result<Vec<IpAddr>, PolicyError> {
         return Err(PolicyError::EmptyPool(part.to_owned()));
     }
     if last - first >= Pool::MOST as u128 {
-        return Err(PolicyError::BigPool {
-            text: part.to_owned(),
-            most: Pool::MOST,
-        });
+        return Err(PolicyError::BigPool { text: part.to_owned(), most: Pool::MOST });
     }
     let v4 = !part.contains(':');
     Ok((first..=last)
@@ -154,18 +142,12 @@ mod tests {
             ("keep", "keep"),
             ("192.0.2.1", "192.0.2.1"),
             ("192.0.2.1-192.0.2.3", "192.0.2.1,192.0.2.2,192.0.2.3"),
-            (
-                "192.0.2.1,2001:db8::1-2001:db8::2,192.0.2.1",
-                "192.0.2.1,2001:db8::1,2001:db8::2",
-            ),
+            ("192.0.2.1,2001:db8::1-2001:db8::2,192.0.2.1", "192.0.2.1,2001:db8::1,2001:db8::2"),
         ] {
             assert_eq!(text.parse::<Source>().unwrap().to_string(), shown);
         }
         let source: Source = "192.0.2.1,2001:db8::1".parse().unwrap();
-        assert_eq!(
-            source.pool(Family::V6),
-            ["2001:db8::1".parse::<IpAddr>().unwrap()]
-        );
+        assert_eq!(source.pool(Family::V6), ["2001:db8::1".parse::<IpAddr>().unwrap()]);
     }
 
     #[test]
@@ -173,18 +155,9 @@ mod tests {
         let error = |text: &str| text.parse::<Source>().unwrap_err();
         assert!(matches!(error("eth0"), PolicyError::Source(_)));
         assert!(matches!(error(""), PolicyError::Source(_)));
-        assert!(matches!(
-            error("192.0.2.3-192.0.2.1"),
-            PolicyError::EmptyPool(_)
-        ));
-        assert!(matches!(
-            error("192.0.2.3-2001:db8::1"),
-            PolicyError::EmptyPool(_)
-        ));
-        assert!(matches!(
-            error("10.0.0.0-10.1.0.0"),
-            PolicyError::BigPool { .. }
-        ));
+        assert!(matches!(error("192.0.2.3-192.0.2.1"), PolicyError::EmptyPool(_)));
+        assert!(matches!(error("192.0.2.3-2001:db8::1"), PolicyError::EmptyPool(_)));
+        assert!(matches!(error("10.0.0.0-10.1.0.0"), PolicyError::BigPool { .. }));
         assert!(matches!(
             error("::-ffff::"),
             PolicyError::UnusableSource(_) | PolicyError::BigPool { .. }

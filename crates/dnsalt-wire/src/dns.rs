@@ -57,10 +57,7 @@ impl<'a> Message<'a> {
         if bytes.len() < HEADER {
             return Err(ParseError::Truncated);
         }
-        Ok(Message {
-            bytes,
-            header: [be16(bytes, 0)?, be16(bytes, 2)?, be16(bytes, 4)?],
-        })
+        Ok(Message { bytes, header: [be16(bytes, 0)?, be16(bytes, 2)?, be16(bytes, 4)?] })
     }
 
     /// The query ID.

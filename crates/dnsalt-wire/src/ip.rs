@@ -82,9 +82,7 @@ fn v4(bytes: &[u8]) -> Result<Packet<'_>, ParseError> {
     if header < 20 || total < header {
         return Err(ParseError::Malformed);
     }
-    let payload = bytes
-        .get(header..bytes.len().min(total))
-        .ok_or(ParseError::Truncated)?;
+    let payload = bytes.get(header..bytes.len().min(total)).ok_or(ParseError::Truncated)?;
     let address = |at: usize| Ipv4Addr::new(fixed[at], fixed[at + 1], fixed[at + 2], fixed[at + 3]);
     Ok(Packet {
         src: address(12).into(),
@@ -113,11 +111,7 @@ fn v6(bytes: &[u8]) -> Result<Packet<'_>, ParseError> {
     let dst = Ipv6Addr::from(address);
     let payload = &bytes[40..bytes.len().min(total)];
     let transport = behind_extensions(fixed[6], payload)?;
-    Ok(Packet {
-        src: src.into(),
-        dst: dst.into(),
-        transport,
-    })
+    Ok(Packet { src: src.into(), dst: dst.into(), transport })
 }
 
 /// Follows the chain of extension headers (RFC 8200 section 4) to what is none.
@@ -135,21 +129,13 @@ fn behind_extensions(first: u8, bytes: &[u8]) -> Result<Transport<'_>, ParseErro
                 8
             }
             _ => {
-                return Ok(Transport {
-                    protocol,
-                    payload,
-                    first_fragment,
-                });
+                return Ok(Transport { protocol, payload, first_fragment });
             }
         };
         protocol = payload[0];
         payload = payload.get(length..).ok_or(ParseError::Truncated)?;
         if !first_fragment {
-            return Ok(Transport {
-                protocol,
-                payload,
-                first_fragment,
-            });
+            return Ok(Transport { protocol, payload, first_fragment });
         }
     }
     Err(ParseError::TooManyHeaders)
@@ -193,11 +179,7 @@ mod tests {
         let packet = Packet::parse(&bytes).unwrap();
         assert_eq!(packet.src(), IpAddr::from([192, 0, 2, 1]));
         assert_eq!(packet.dst(), IpAddr::from([192, 0, 2, 53]));
-        let expected = Transport {
-            protocol: UDP,
-            payload: b"payload",
-            first_fragment: true,
-        };
+        let expected = Transport { protocol: UDP, payload: b"payload", first_fragment: true };
         assert_eq!(packet.transport(), expected);
     }
 
@@ -218,11 +200,7 @@ mod tests {
         inner.extend_from_slice(b"payload");
         let bytes = v6_packet(0, &inner);
         let packet = Packet::parse(&bytes).unwrap();
-        let expected = Transport {
-            protocol: UDP,
-            payload: b"payload",
-            first_fragment: true,
-        };
+        let expected = Transport { protocol: UDP, payload: b"payload", first_fragment: true };
         assert_eq!(packet.transport(), expected);
         assert_eq!(packet.dst(), "::35".parse::<IpAddr>().unwrap());
     }
@@ -230,28 +208,16 @@ mod tests {
     #[test]
     fn endless_extension_headers_end() {
         let inner = [0; 8 * 20];
-        assert_eq!(
-            Packet::parse(&v6_packet(0, &inner)),
-            Err(ParseError::TooManyHeaders)
-        );
+        assert_eq!(Packet::parse(&v6_packet(0, &inner)), Err(ParseError::TooManyHeaders));
     }
 
     #[test]
     fn cut_and_malformed() {
         assert_eq!(Packet::parse(&[]), Err(ParseError::Truncated));
         assert_eq!(Packet::parse(&[0x50; 60]), Err(ParseError::Malformed));
-        assert_eq!(
-            Packet::parse(&v4_packet(0, 0, b"")[..19]),
-            Err(ParseError::Truncated)
-        );
-        assert_eq!(
-            Packet::parse(&v6_packet(0, b"")[..39]),
-            Err(ParseError::Truncated)
-        );
-        assert_eq!(
-            Packet::parse(&v6_packet(0, b"")),
-            Err(ParseError::Truncated)
-        );
+        assert_eq!(Packet::parse(&v4_packet(0, 0, b"")[..19]), Err(ParseError::Truncated));
+        assert_eq!(Packet::parse(&v6_packet(0, b"")[..39]), Err(ParseError::Truncated));
+        assert_eq!(Packet::parse(&v6_packet(0, b"")), Err(ParseError::Truncated));
     }
 
     proptest! {

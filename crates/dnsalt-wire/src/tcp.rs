@@ -22,11 +22,7 @@ impl<'a> Tcp<'a> {
         if header < 20 {
             return Err(ParseError::Malformed);
         }
-        Ok(Tcp {
-            src_port,
-            dst_port,
-            payload: bytes.get(header..).ok_or(ParseError::Truncated)?,
-        })
+        Ok(Tcp { src_port, dst_port, payload: bytes.get(header..).ok_or(ParseError::Truncated)? })
     }
 
     /// The source port.
@@ -56,10 +52,7 @@ mod tests {
         bytes[12] = 6 << 4;
         bytes[24..].copy_from_slice(b"hi");
         let tcp = Tcp::parse(&bytes).unwrap();
-        assert_eq!(
-            (tcp.src_port(), tcp.dst_port(), tcp.payload()),
-            (44444, 53, &b"hi"[..])
-        );
+        assert_eq!((tcp.src_port(), tcp.dst_port(), tcp.payload()), (44444, 53, &b"hi"[..]));
     }
 
     #[test]

@@ -34,11 +34,7 @@ impl<'a> Udp<'a> {
             return Err(ParseError::Malformed);
         }
         let payload = bytes.get(HEADER..).ok_or(ParseError::Truncated)?;
-        Ok(Udp {
-            src_port,
-            dst_port,
-            payload: &payload[..payload.len().min(length - HEADER)],
-        })
+        Ok(Udp { src_port, dst_port, payload: &payload[..payload.len().min(length - HEADER)] })
     }
 
     /// The source port.
@@ -65,22 +61,13 @@ mod tests {
     fn a_datagram() {
         let bytes = [0xad, 0x9c, 0, 53, 0, 10, 0, 0, b'h', b'i', b'!'];
         let udp = Udp::parse(&bytes).unwrap();
-        assert_eq!(
-            (udp.src_port(), udp.dst_port(), udp.payload()),
-            (44444, 53, &b"hi"[..])
-        );
+        assert_eq!((udp.src_port(), udp.dst_port(), udp.payload()), (44444, 53, &b"hi"[..]));
     }
 
     #[test]
     fn cut_and_malformed() {
-        assert_eq!(
-            Udp::parse(&[0, 1, 0, 2, 0, 8, 0]),
-            Err(ParseError::Truncated)
-        );
-        assert_eq!(
-            Udp::parse(&[0, 1, 0, 2, 0, 7, 0, 0]),
-            Err(ParseError::Malformed)
-        );
+        assert_eq!(Udp::parse(&[0, 1, 0, 2, 0, 8, 0]), Err(ParseError::Truncated));
+        assert_eq!(Udp::parse(&[0, 1, 0, 2, 0, 7, 0, 0]), Err(ParseError::Malformed));
         let cut = Udp::parse(&[0, 1, 0, 2, 0, 99, 0, 0, 5]).unwrap();
         assert_eq!(cut.payload(), [5]);
     }

@@ -24,13 +24,7 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 
     /// Where the state is kept, for tests
-    #[arg(
-        long,
-        global = true,
-        hide = true,
-        default_value = "/run/dnsalt",
-        value_name = "DIR"
-    )]
+    #[arg(long, global = true, hide = true, default_value = "/run/dnsalt", value_name = "DIR")]
     pub(crate) state_dir: PathBuf,
 }
 
@@ -67,30 +61,15 @@ pub(crate) struct PolicyArgs {
     pub(crate) config: Option<PathBuf>,
 
     /// Salt queries from these sources only [default: everything that leaves]
-    #[arg(
-        long,
-        value_name = "PREFIX",
-        value_delimiter = ',',
-        help_heading = "Which queries"
-    )]
+    #[arg(long, value_name = "PREFIX", value_delimiter = ',', help_heading = "Which queries")]
     from: Option<Vec<Prefix>>,
 
     /// Salt queries to these servers only
-    #[arg(
-        long,
-        value_name = "PREFIX",
-        value_delimiter = ',',
-        help_heading = "Which queries"
-    )]
+    #[arg(long, value_name = "PREFIX", value_delimiter = ',', help_heading = "Which queries")]
     to: Option<Vec<Prefix>>,
 
     /// Salt queries that leave through these interfaces only [default: all but lo]
-    #[arg(
-        long,
-        value_name = "NAME",
-        value_delimiter = ',',
-        help_heading = "Which queries"
-    )]
+    #[arg(long, value_name = "NAME", value_delimiter = ',', help_heading = "Which queries")]
     iface: Option<Vec<InterfaceName>>,
 
     /// Ports that DNS is asked on [default: 53]
@@ -99,12 +78,7 @@ pub(crate) struct PolicyArgs {
     dns_port: Option<Vec<u16>>,
 
     /// Transports: udp, tcp [default: udp,tcp]
-    #[arg(
-        long,
-        value_name = "PROTO",
-        value_delimiter = ',',
-        help_heading = "Which queries"
-    )]
+    #[arg(long, value_name = "PROTO", value_delimiter = ',', help_heading = "Which queries")]
     proto: Option<Vec<Protocol>>,
 
     /// Source ports to draw from [default: 1024-65535]
@@ -137,10 +111,7 @@ fn avoid_list(text: &str) -> Result<AvoidList, dnsalt_policy::PolicyError> {
     if text == "none" {
         return Ok(AvoidList::default());
     }
-    text.split(',')
-        .map(|part| part.trim().parse())
-        .collect::<Result<_, _>>()
-        .map(AvoidList)
+    text.split(',').map(|part| part.trim().parse()).collect::<Result<_, _>>().map(AvoidList)
 }
 
 impl PolicyArgs {
@@ -358,10 +329,7 @@ mod tests {
         for verb in ["up", "rules"] {
             let verb = command.find_subcommand(verb).unwrap();
             for key in Settings::KEYS {
-                assert!(
-                    verb.get_arguments().any(|arg| arg.get_long() == Some(key)),
-                    "{key}"
-                );
+                assert!(verb.get_arguments().any(|arg| arg.get_long() == Some(key)), "{key}");
             }
         }
     }

@@ -21,10 +21,7 @@ pub(crate) struct Configured {
 impl Configured {
     /// What `settings` make.
     pub(crate) fn new(settings: Settings) -> Result<Self, PolicyError> {
-        Ok(Configured {
-            policy: settings.clone().resolve()?,
-            settings,
-        })
+        Ok(Configured { policy: settings.clone().resolve()?, settings })
     }
 }
 
@@ -36,10 +33,7 @@ pub(crate) fn load(args: &PolicyArgs, defaults: &Defaults) -> Result<Configured,
         None if Path::new(DEFAULT_FILE).exists() => Some(File::read(Path::new(DEFAULT_FILE))?),
         None => None,
     };
-    let below = file
-        .as_ref()
-        .map(|file| file.settings.clone())
-        .unwrap_or_default();
+    let below = file.as_ref().map(|file| file.settings.clone()).unwrap_or_default();
     let settings = given.clone().or(below).complete(defaults);
     Configured::new(settings).map_err(|error| {
         let place = place(&error, &given, file.as_ref());
@@ -57,10 +51,7 @@ fn place(error: &PolicyError, given: &Settings, file: Option<&File>) -> String {
         return format!("--{key}: ");
     }
     let line = |file: &File| {
-        let (key, line) = error
-            .keys()
-            .iter()
-            .find_map(|key| Some((key, file.line_of(key)?)))?;
+        let (key, line) = error.keys().iter().find_map(|key| Some((key, file.line_of(key)?)))?;
         Some(format!("{}:{line}: {key}: ", file.path.display()))
     };
     file.and_then(line).unwrap_or_default()
@@ -78,11 +69,7 @@ impl File {
         let text = std::fs::read_to_string(path)
             .map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))?;
         let settings = toml::from_str(&text).map_err(|error| mistake(path, &text, &error))?;
-        Ok(File {
-            path: path.to_owned(),
-            text,
-            settings,
-        })
+        Ok(File { path: path.to_owned(), text, settings })
     }
 
     fn line_of(&self, key: &str) -> Option<usize> {
@@ -100,9 +87,7 @@ fn mistake(path: &Path, text: &str, error: &toml::de::Error) -> Failure {
     let start = error.span().map_or(0, |span| span.start.min(text.len()));
     let line = text.get(..start).unwrap_or_default().matches('\n').count() + 1;
     let mut message = error.message().trim().replace('\n', " ");
-    if let Some(unknown) = message
-        .strip_prefix("unknown field `")
-        .and_then(|m| m.split('`').next())
+    if let Some(unknown) = message.strip_prefix("unknown field `").and_then(|m| m.split('`').next())
     {
         message = format!("unknown key `{unknown}`; {}", nearest(unknown));
     }
@@ -111,9 +96,7 @@ fn mistake(path: &Path, text: &str, error: &toml::de::Error) -> Failure {
 
 fn nearest(unknown: &str) -> String {
     let distance = |key: &str| strsim::jaro_winkler(unknown, key);
-    let best = Settings::KEYS
-        .into_iter()
-        .max_by(|a, b| distance(a).total_cmp(&distance(b)));
+    let best = Settings::KEYS.into_iter().max_by(|a, b| distance(a).total_cmp(&distance(b)));
     match best.filter(|key| distance(key) > 0.7) {
         Some(key) => format!("did you mean `{key}`?"),
         None => format!("the keys are {}", Settings::KEYS.join(", ")),

@@ -69,19 +69,13 @@ fn usage(error: &clap::Error) -> ExitCode {
     let first = text.lines().next().unwrap_or_default();
     let mut line = first.strip_prefix("error: ").unwrap_or(first).to_owned();
     if error.kind() == ErrorKind::MissingRequiredArgument {
-        let missing: Vec<_> = text
-            .lines()
-            .skip(1)
-            .take_while(|l| !l.is_empty())
-            .map(str::trim)
-            .collect();
+        let missing: Vec<_> =
+            text.lines().skip(1).take_while(|l| !l.is_empty()).map(str::trim).collect();
         line = format!("{line} {}", missing.join(", "));
     }
-    for kind in [
-        ContextKind::SuggestedArg,
-        ContextKind::SuggestedSubcommand,
-        ContextKind::SuggestedValue,
-    ] {
+    for kind in
+        [ContextKind::SuggestedArg, ContextKind::SuggestedSubcommand, ContextKind::SuggestedValue]
+    {
         match error.get(kind) {
             Some(ContextValue::String(name)) => line += &format!("; did you mean `{name}`?"),
             Some(ContextValue::Strings(names)) if !names.is_empty() => {

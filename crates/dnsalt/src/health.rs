@@ -39,18 +39,11 @@ pub(crate) fn check(name: Option<&str>) -> Health {
             Err(failure) => failures.push(format!("{server}: {failure}")),
         }
     }
-    if servers.is_empty() {
-        Health::NoServer
-    } else {
-        Health::Fails(failures.join("; "))
-    }
+    if servers.is_empty() { Health::NoServer } else { Health::Fails(failures.join("; ")) }
 }
 
 fn ask(server: IpAddr, name: Option<&str>) -> Result<(), String> {
-    let asked = name.map_or_else(
-        || format!("{}.{DEFAULT_ZONE}", random_label()),
-        str::to_owned,
-    );
+    let asked = name.map_or_else(|| format!("{}.{DEFAULT_ZONE}", random_label()), str::to_owned);
     let rcode =
         exchange(SocketAddr::new(server, 53), &asked).map_err(|error| match error.kind() {
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
@@ -67,23 +60,14 @@ fn ask(server: IpAddr, name: Option<&str>) -> Result<(), String> {
 
 /// One question and the response code of its answer. Asks twice, as a stub resolver does.
 fn exchange(server: SocketAddr, name: &str) -> io::Result<u8> {
-    let any: IpAddr = if server.is_ipv4() {
-        [0; 4].into()
-    } else {
-        [0; 16].into()
-    };
+    let any: IpAddr = if server.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
     let socket = UdpSocket::bind((any, 0))?;
     socket.connect(server)?;
     let id = u16::from_be_bytes(random());
     let mut query = [0; 512];
     let length = dns::write_query(
         &mut query,
-        &Query {
-            id,
-            recursion_desired: true,
-            name,
-            qtype: dns::rrtype::A,
-        },
+        &Query { id, recursion_desired: true, name, qtype: dns::rrtype::A },
     )
     .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, format!("{name}: {error}")))?;
     let mut result = Err(io::ErrorKind::TimedOut.into());

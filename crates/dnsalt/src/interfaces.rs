@@ -12,10 +12,7 @@ fn names() -> Vec<String> {
 /// Whether all of these are there; else what to say.
 pub(crate) fn all_exist(wanted: &[InterfaceName]) -> Result<(), String> {
     let names = names();
-    match wanted
-        .iter()
-        .find(|wanted| !names.iter().any(|name| name == wanted.as_str()))
-    {
+    match wanted.iter().find(|wanted| !names.iter().any(|name| name == wanted.as_str())) {
         None => Ok(()),
         Some(missing) => Err(format!(
             "--iface: there is no interface `{missing}` here; there are {}",

@@ -43,10 +43,8 @@ mod tests {
     fn nameservers_are_read_and_nothing_else() {
         let text = "# nameserver 192.0.2.1\nsearch example.net\nnameserver 192.0.2.53\n\
                     nameserver\t2001:db8::53 # comment\nnameserver fe80::1%eth0\noptions edns0\n";
-        let expected: [IpAddr; 2] = [
-            "192.0.2.53".parse().unwrap(),
-            "2001:db8::53".parse().unwrap(),
-        ];
+        let expected: [IpAddr; 2] =
+            ["192.0.2.53".parse().unwrap(), "2001:db8::53".parse().unwrap()];
         assert_eq!(parse(text), expected);
     }
 }

@@ -14,23 +14,16 @@ pub(crate) fn interface_to(server: IpAddr, source: Option<IpAddr>) -> io::Result
     let mut message = RouteMessage::default();
     message.header.address_family = family(server);
     message.header.destination_prefix_length = if server.is_ipv4() { 32 } else { 128 };
-    message
-        .attributes
-        .push(RouteAttribute::Destination(address(server)));
+    message.attributes.push(RouteAttribute::Destination(address(server)));
     if let Some(source) = source {
         message.header.source_prefix_length = if source.is_ipv4() { 32 } else { 128 };
-        message
-            .attributes
-            .push(RouteAttribute::Source(address(source)));
+        message.attributes.push(RouteAttribute::Source(address(source)));
     }
     let reply = ask(RouteNetlinkMessage::GetRoute(message))?;
-    let index = reply
-        .attributes
-        .iter()
-        .find_map(|attribute| match attribute {
-            RouteAttribute::Oif(index) => Some(*index),
-            _ => None,
-        });
+    let index = reply.attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::Oif(index) => Some(*index),
+        _ => None,
+    });
     let index = index.ok_or_else(|| io::Error::from(io::ErrorKind::NetworkUnreachable))?;
     let socket = rustix::net::socket(Family::INET, SocketType::DGRAM, None)?;
     Ok(netdevice::index_to_name(&socket, index)?)
@@ -54,19 +47,12 @@ fn ask(request: RouteNetlinkMessage) -> io::Result<RouteMessage> {
     match reply.payload {
         NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewRoute(route)) => Ok(route),
         NetlinkPayload::Error(error) => Err(error.to_io()),
-        _ => Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            "an answer that is no route",
-        )),
+        _ => Err(io::Error::new(io::ErrorKind::InvalidData, "an answer that is no route")),
     }
 }
 
 fn family(address: IpAddr) -> AddressFamily {
-    if address.is_ipv4() {
-        AddressFamily::Inet
-    } else {
-        AddressFamily::Inet6
-    }
+    if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 }
 }
 
 fn address(address: IpAddr) -> RouteAddress {

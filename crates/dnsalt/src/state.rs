@@ -10,9 +10,9 @@
 //! The kernel has the last word: the state tells what was wanted and by whom, the firewall what is
 //! there. A state of another boot is stale and counts as none; so does one that cannot be read.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -53,15 +53,8 @@ pub(crate) struct Installation {
 
 impl Installation {
     pub(crate) fn new(settings: Settings, backend: &str) -> Self {
-        let since = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default()
-            .as_secs();
-        Installation {
-            settings,
-            backend: backend.to_owned(),
-            since,
-        }
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        Installation { settings, backend: backend.to_owned(), since }
     }
 
     pub(crate) fn backend(&self) -> Backend {
@@ -86,13 +79,7 @@ pub(crate) struct Unconfirmed {
 
 impl State {
     pub(crate) fn new(current: Installation, previous: Option<Installation>) -> Self {
-        State {
-            boot: boot(),
-            current,
-            previous,
-            complete: None,
-            unconfirmed: None,
-        }
+        State { boot: boot(), current, previous, complete: None, unconfirmed: None }
     }
 }
 
@@ -107,9 +94,7 @@ impl Store {
     pub(crate) fn open(root: &Path) -> anyhow::Result<Self> {
         let namespace = fs::metadata("/proc/thread-self/ns/net")
             .context("/proc/thread-self/ns/net: is /proc mounted?")?;
-        Ok(Store {
-            folder: root.join(format!("net-{}", namespace.ino())),
-        })
+        Ok(Store { folder: root.join(format!("net-{}", namespace.ino())) })
     }
 
     /// Where drivers keep their files.
@@ -120,9 +105,7 @@ impl Store {
     /// The state, if there is one of this boot.
     pub(crate) fn read(&self) -> Option<State> {
         let text = fs::read(self.folder.join("state.json")).ok()?;
-        serde_json::from_slice::<State>(&text)
-            .ok()
-            .filter(|state| state.boot == boot())
+        serde_json::from_slice::<State>(&text).ok().filter(|state| state.boot == boot())
     }
 
     /// The state once nobody is changing it any more: one that is incomplete after that was
@@ -165,13 +148,12 @@ impl Store {
         let path = self.folder.join("lock");
         let deadline = Instant::now() + PATIENCE;
         loop {
-            fs::create_dir_all(&self.folder)
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o755)
+                .create(&self.folder)
                 .with_context(|| format!("{}: cannot be made", self.folder.display()))?;
-            let open = OpenOptions::new()
-                .create(true)
-                .truncate(false)
-                .write(true)
-                .open(&path);
+            let open = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
             let file = match open {
                 // Somebody cleared the folder between the two steps.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
@@ -231,10 +213,7 @@ mod tests {
     fn state() -> State {
         let text =
             "from = ['10.0.0.0/8']\navoid = [53, '60-70']\nsource = '192.0.2.1'\nper-query = true";
-        State::new(
-            Installation::new(toml::from_str(text).unwrap(), "nft"),
-            None,
-        )
+        State::new(Installation::new(toml::from_str(text).unwrap(), "nft"), None)
     }
 
     #[test]
@@ -253,12 +232,7 @@ mod tests {
     fn a_state_of_another_boot_or_in_ruins_counts_as_none() {
         let (_root, store) = store();
         let _lock = store.lock().unwrap();
-        store
-            .write(&State {
-                boot: "another".to_owned(),
-                ..state()
-            })
-            .unwrap();
+        store.write(&State { boot: "another".to_owned(), ..state() }).unwrap();
         assert_eq!(store.read(), None);
         fs::write(store.folder().join("state.json"), "{\"boot\": \"cut o").unwrap();
         assert_eq!(store.read(), None);

@@ -36,9 +36,7 @@ COMMIT
 
 fn save(host: &Host, variant: &str) -> String {
     let text = host
-        .sh(&format!(
-            "iptables-{variant}-save; ip6tables-{variant}-save; nft list ruleset"
-        ))
+        .sh(&format!("iptables-{variant}-save; ip6tables-{variant}-save; nft list ruleset"))
         .unwrap();
     common::uncounted(&text)
 }
@@ -47,11 +45,7 @@ fn set_up(variant: &str) -> Option<Network> {
     let network = network(&["nft", "iptables-nft", "iptables-legacy"])?;
     for program in ["iptables", "ip6tables"] {
         let restore = format!("{program}-{variant}-restore");
-        let loaded = network
-            .net
-            .gateway
-            .command(restore)
-            .output_with_input(FOREIGN.as_bytes());
+        let loaded = network.net.gateway.command(restore).output_with_input(FOREIGN.as_bytes());
         assert!(loaded.unwrap().status.success());
     }
     Some(network)
@@ -66,48 +60,24 @@ fn up_and_down_with_both_variants() {
         let gateway = &network.net.gateway;
         let backend = format!("iptables-{variant}");
         let before = save(gateway, variant);
-        assert_eq!(
-            ports_seen(&network, &network.net.resolver, FIXED, 1),
-            [FIXED; 2]
-        );
+        assert_eq!(ports_seen(&network, &network.net.resolver, FIXED, 1), [FIXED; 2]);
         let up = dnsalt(gateway, &["up", "--backend", &backend]).exits(0);
-        assert!(
-            up.stdout.contains(&format!("nat, by {backend}")),
-            "{}",
-            up.stdout
-        );
+        assert!(up.stdout.contains(&format!("nat, by {backend}")), "{}", up.stdout);
         let ports = ports_seen(&network, &network.net.resolver, FIXED, 1);
         assert!(ports.iter().all(|port| *port != FIXED), "{ports:?}");
         let local = ports_seen(&network, gateway, 53, 1);
-        assert!(
-            local.iter().all(|port| *port >= 1024),
-            "the trap of port 53: {local:?}"
-        );
+        assert!(local.iter().all(|port| *port >= 1024), "the trap of port 53: {local:?}");
         let status = dnsalt(gateway, &["status"]).exits(0);
         assert!(status.stdout.contains("caught     "), "{}", status.stdout);
         assert!(!status.stdout.contains("caught     0"), "{}", status.stdout);
         let again = dnsalt(gateway, &["up", "--backend", &backend]).exits(0);
-        assert!(
-            again.stdout.contains("nothing was changed"),
-            "{}",
-            again.stdout
-        );
-        dnsalt(
-            gateway,
-            &["up", "--backend", &backend, "--ports", "20000-20999"],
-        )
-        .exits(0);
+        assert!(again.stdout.contains("nothing was changed"), "{}", again.stdout);
+        dnsalt(gateway, &["up", "--backend", &backend, "--ports", "20000-20999"]).exits(0);
         let ports = ports_seen(&network, &network.net.resolver, FIXED, 1);
-        assert!(
-            ports.iter().all(|port| (20000..21000).contains(port)),
-            "{ports:?}"
-        );
+        assert!(ports.iter().all(|port| (20000..21000).contains(port)), "{ports:?}");
         dnsalt(gateway, &["down"]).exits(0);
         assert_eq!(save(gateway, variant), before, "{variant}");
-        assert_eq!(
-            ports_seen(&network, &network.net.resolver, FIXED, 1),
-            [FIXED; 2]
-        );
+        assert_eq!(ports_seen(&network, &network.net.resolver, FIXED, 1), [FIXED; 2]);
     }
 }
 
@@ -136,32 +106,16 @@ fn the_timeout_policy_shortens_the_stickiness() {
             std::thread::sleep(std::time::Duration::from_millis(2300));
             (first, ports_seen(&network, &network.net.resolver, FIXED, 1))
         };
-        dnsalt(
-            gateway,
-            &["up", "--backend", &format!("iptables-{variant}")],
-        )
-        .exits(0);
+        dnsalt(gateway, &["up", "--backend", &format!("iptables-{variant}")]).exits(0);
         let (first, second) = ports_with_a_pause();
-        assert!(
-            first.iter().zip(&second).all(|(a, b)| a != b),
-            "{first:?} {second:?}"
-        );
+        assert!(first.iter().zip(&second).all(|(a, b)| a != b), "{first:?} {second:?}");
         // What `iptables-save` prints loads again: the name of the policy is not cut.
         let reload = format!(
             "iptables-{variant}-save > /run/saved; iptables-{variant}-restore < /run/saved"
         );
         gateway.sh(&reload).unwrap();
-        dnsalt(
-            gateway,
-            &[
-                "up",
-                "--backend",
-                &format!("iptables-{variant}"),
-                "--timeout",
-                "0",
-            ],
-        )
-        .exits(0);
+        dnsalt(gateway, &["up", "--backend", &format!("iptables-{variant}"), "--timeout", "0"])
+            .exits(0);
         let (first, second) = ports_with_a_pause();
         assert_eq!(first, second);
         dnsalt(gateway, &["down"]).exits(0);
@@ -180,11 +134,8 @@ fn iptables_is_taken_where_there_is_no_nft() {
         };
         let names = ["iptables", "ip6tables"]
             .map(|name| ["", "-save", "-restore"].map(|suffix| format!("{name}{suffix}")));
-        let mut links: Vec<(&str, &str)> = names
-            .iter()
-            .flatten()
-            .map(|n| (n.as_str(), multi))
-            .collect();
+        let mut links: Vec<(&str, &str)> =
+            names.iter().flatten().map(|n| (n.as_str(), multi)).collect();
         links.push(("sh", "sh"));
         let path = programs(&links);
         let gateway = &network.net.gateway;
@@ -194,11 +145,7 @@ fn iptables_is_taken_where_there_is_no_nft() {
         assert!(ports.iter().all(|port| *port != FIXED), "{ports:?}");
         dnsalt_with_path(gateway, path.path(), &["status"]).exits(0);
         let refused = dnsalt_with_path(gateway, path.path(), &["up", "--per-query"]).exits(2);
-        assert!(
-            refused.stderr.contains("`per-query` needs nftables"),
-            "{}",
-            refused.stderr
-        );
+        assert!(refused.stderr.contains("`per-query` needs nftables"), "{}", refused.stderr);
         dnsalt_with_path(gateway, path.path(), &["down"]).exits(0);
         dnsalt_with_path(gateway, path.path(), &["status"]).exits(1);
     }
@@ -210,8 +157,7 @@ fn without_any_firewall_it_says_what_to_install() {
     let nothing = programs(&[]);
     let up = dnsalt_with_path(&network.net.gateway, nothing.path(), &["up"]).exits(3);
     assert!(
-        up.stderr
-            .contains("nft: not found; install it (Debian, Ubuntu: apt install nftables)"),
+        up.stderr.contains("nft: not found; install it (Debian, Ubuntu: apt install nftables)"),
         "{}",
         up.stderr
     );
@@ -227,16 +173,10 @@ fn the_firewall_can_be_changed() {
     dnsalt(gateway, &["up"]).exits(0);
     dnsalt(gateway, &["up", "--backend", "iptables-nft"]).exits(0);
     let rules = save(gateway, "nft");
-    assert!(
-        rules.contains("DNSALT") && !rules.contains("table inet dnsalt"),
-        "{rules}"
-    );
+    assert!(rules.contains("DNSALT") && !rules.contains("table inet dnsalt"), "{rules}");
     dnsalt(gateway, &["up"]).exits(0);
     let rules = save(gateway, "nft");
-    assert!(
-        !rules.contains("DNSALT") && rules.contains("table inet dnsalt"),
-        "{rules}"
-    );
+    assert!(!rules.contains("DNSALT") && rules.contains("table inet dnsalt"), "{rules}");
     dnsalt(gateway, &["down"]).exits(0);
     assert_eq!(save(gateway, "nft"), before);
 }
@@ -263,11 +203,8 @@ fn half_of_it_is_taken_back() {
     );
     let refusing = path.path().join("ip6tables-restore");
     std::fs::write(&refusing, script).unwrap();
-    std::fs::set_permissions(
-        &refusing,
-        std::os::unix::fs::PermissionsExt::from_mode(0o755),
-    )
-    .unwrap();
+    std::fs::set_permissions(&refusing, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .unwrap();
     let up = dnsalt_with_path(gateway, path.path(), &["up"]).exits(3);
     assert!(
         up.stderr.contains("nothing was changed") && up.stderr.contains("no room"),
@@ -291,19 +228,12 @@ fn tables_that_iptables_cannot_show() {
     gateway.sh("iptables-nft -t nat -N THEIRS").unwrap();
     dnsalt(gateway, &["up", "--backend", "iptables-nft"]).exits(0);
     spoil();
-    assert!(
-        gateway
-            .sh("iptables-nft-save")
-            .unwrap()
-            .contains("is incompatible")
-    );
+    assert!(gateway.sh("iptables-nft-save").unwrap().contains("is incompatible"));
     dnsalt(gateway, &["down"]).exits(0);
     assert!(!gateway.sh("nft list ruleset").unwrap().contains("DNSALT"));
     let refused = dnsalt(gateway, &["up", "--backend", "iptables-nft"]).exits(3);
     assert!(
-        refused
-            .stderr
-            .contains("iptables cannot show its IPv4 table nat"),
+        refused.stderr.contains("iptables cannot show its IPv4 table nat"),
         "{}",
         refused.stderr
     );

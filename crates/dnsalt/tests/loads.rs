@@ -8,20 +8,8 @@ use common::{BIN, Ended, network};
 
 const POLICIES: [&[&str]; 9] = [
     &[],
-    &[
-        "--from",
-        "10.0.0.0/8,10.1.0.0/16,2001:db8::/32",
-        "--to",
-        "192.0.2.53,2001:db8:1::/48",
-    ],
-    &[
-        "--iface",
-        "wan0,lan0",
-        "--dns-port",
-        "53,5353",
-        "--proto",
-        "udp",
-    ],
+    &["--from", "10.0.0.0/8,10.1.0.0/16,2001:db8::/32", "--to", "192.0.2.53,2001:db8:1::/48"],
+    &["--iface", "wan0,lan0", "--dns-port", "53,5353", "--proto", "udp"],
     &["--ports", "20000-30000", "--avoid", "none"],
     &["--source", "192.0.2.1"],
     &["--source", "192.0.2.1-192.0.2.9,2001:db8::1-2001:db8::4"],
@@ -31,10 +19,7 @@ const POLICIES: [&[&str]; 9] = [
 ];
 
 fn rules(firewall: &str, options: &[&str]) -> String {
-    let printed = Command::new(BIN)
-        .args(["rules", "--for", firewall])
-        .args(options)
-        .output();
+    let printed = Command::new(BIN).args(["rules", "--for", firewall]).args(options).output();
     Ended::from(printed.unwrap()).exits(0).stdout
 }
 
@@ -43,19 +28,13 @@ fn nft_takes_its_rules() {
     let Some(network) = network(&["nft"]) else {
         return;
     };
-    let per_query: [&[&str]; 2] = [
-        &["--per-query"],
-        &["--per-query", "--iface", "wan0", "--source", "keep"],
-    ];
+    let per_query: [&[&str]; 2] =
+        [&["--per-query"], &["--per-query", "--iface", "wan0", "--source", "keep"]];
     for options in POLICIES.into_iter().chain(per_query) {
         let text = rules("nft", options);
         for args in [&["-c", "-f", "-"][..], &["-f", "-"]] {
-            let nft = network
-                .net
-                .gateway
-                .command("nft")
-                .args(args)
-                .output_with_input(text.as_bytes());
+            let nft =
+                network.net.gateway.command("nft").args(args).output_with_input(text.as_bytes());
             assert_eq!(Ended::from(nft.unwrap()).exits(0).stderr, "", "{options:?}");
         }
     }
@@ -73,20 +52,13 @@ fn both_iptables_take_their_rules() {
         for variant in ["nft", "legacy"] {
             for program in ["iptables", "ip6tables"] {
                 for test in [&["--noflush", "--test"][..], &["--noflush"]] {
-                    let restore = gateway
-                        .command(format!("{program}-{variant}-restore"))
-                        .args(test);
+                    let restore =
+                        gateway.command(format!("{program}-{variant}-restore")).args(test);
                     let restored = Ended::from(restore.output_with_input(text.as_bytes()).unwrap());
-                    assert_eq!(
-                        restored.exits(0).stderr,
-                        "",
-                        "{variant} {program} {options:?}"
-                    );
+                    assert_eq!(restored.exits(0).stderr, "", "{variant} {program} {options:?}");
                 }
                 gateway
-                    .sh(&format!(
-                        "{program}-{variant} -t nat -F; {program}-{variant} -t raw -F"
-                    ))
+                    .sh(&format!("{program}-{variant} -t nat -F; {program}-{variant} -t raw -F"))
                     .unwrap();
             }
         }

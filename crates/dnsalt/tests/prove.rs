@@ -10,12 +10,8 @@ use common::{BIN, Network, can_run, dnsalt, network};
 
 fn servers(network: &Network) -> String {
     let net = &network.net;
-    let all: Vec<_> = net
-        .servers_v4
-        .iter()
-        .chain(&net.servers_v6)
-        .map(ToString::to_string)
-        .collect();
+    let all: Vec<_> =
+        net.servers_v4.iter().chain(&net.servers_v6).map(ToString::to_string).collect();
     all.join(",")
 }
 
@@ -28,18 +24,12 @@ fn the_verdict_is_in_the_exit_code() {
     let list = servers(&network);
     let weak = dnsalt(gateway, &["prove", "--server", &list]).exits(1);
     assert!(weak.stdout.contains("Not protected"), "{}", weak.stdout);
-    assert_eq!(
-        weak.stdout.matches(".44444 > ").count(),
-        16,
-        "{}",
-        weak.stdout
-    );
+    assert_eq!(weak.stdout.matches(".44444 > ").count(), 16, "{}", weak.stdout);
     dnsalt(gateway, &["prove", "--server", &list, "--tcp", "-n", "2"]).exits(1);
     dnsalt(gateway, &["up"]).exits(0);
     let fine = dnsalt(gateway, &["prove", "--server", &list]).exits(0);
     assert!(
-        fine.stdout
-            .contains("Protected: asked from port 44444, every server saw"),
+        fine.stdout.contains("Protected: asked from port 44444, every server saw"),
         "{}",
         fine.stdout
     );
@@ -64,21 +54,11 @@ fn the_servers_of_resolv_conf_are_asked() {
     );
     gateway.resolv_conf(&[]).unwrap();
     let nobody = dnsalt(gateway, &["prove"]).exits(2);
-    assert!(
-        nobody.stderr.contains("--server ADDRESS"),
-        "{}",
-        nobody.stderr
-    );
+    assert!(nobody.stderr.contains("--server ADDRESS"), "{}", nobody.stderr);
     // The stub of systemd-resolved: those that it asks.
-    gateway
-        .resolv_conf(&["127.0.0.53".parse().unwrap()])
-        .unwrap();
+    gateway.resolv_conf(&["127.0.0.53".parse().unwrap()]).unwrap();
     let lo = dnsalt(gateway, &["prove"]).exits(2);
-    assert!(
-        lo.stderr.contains("127.0.0.53 is this machine itself"),
-        "{}",
-        lo.stderr
-    );
+    assert!(lo.stderr.contains("127.0.0.53 is this machine itself"), "{}", lo.stderr);
     gateway.sh("mkdir -p /run/systemd/resolve; echo nameserver 10.53.2.53 > /run/systemd/resolve/resolv.conf").unwrap();
     let stub = dnsalt(gateway, &["prove"]).exits(1);
     assert!(
@@ -100,10 +80,7 @@ fn json_has_what_the_table_has() {
     assert_eq!(proof["protected"], true);
     let server = &proof["servers"][0];
     assert_eq!(server["server"], "10.53.2.53:53");
-    assert_eq!(
-        (&server["queries"], &server["answered"]),
-        (&5.into(), &5.into())
-    );
+    assert_eq!((&server["queries"], &server["answered"]), (&5.into(), &5.into()));
     assert_eq!(server["wire_ports"].as_array().unwrap().len(), 5);
     assert!(server["distinct_ports"].as_u64().unwrap() >= 4);
     assert_eq!(proof["wire"].as_array().unwrap().len(), 20);
@@ -117,25 +94,11 @@ fn how_long_a_port_sticks_is_waited_out() {
     let gateway = &network.net.gateway;
     dnsalt(gateway, &["up"]).exits(0);
     let sticky = dnsalt(gateway, &["prove", "--sticky"]).exits(0);
-    assert!(
-        sticky
-            .stdout
-            .contains("A flow kept its port over a pause of "),
-        "{}",
-        sticky.stdout
-    );
-    assert!(
-        sticky.stdout.contains("and had another after 2s 200ms."),
-        "{}",
-        sticky.stdout
-    );
+    assert!(sticky.stdout.contains("A flow kept its port over a pause of "), "{}", sticky.stdout);
+    assert!(sticky.stdout.contains("and had another after 2s 200ms."), "{}", sticky.stdout);
     dnsalt(gateway, &["up", "--per-query"]).exits(0);
     let fresh = dnsalt(gateway, &["prove", "--sticky"]).exits(0);
-    assert!(
-        fresh.stdout.contains("The port does not stick"),
-        "{}",
-        fresh.stdout
-    );
+    assert!(fresh.stdout.contains("The port does not stick"), "{}", fresh.stdout);
 }
 
 /// The scope of `up --from`: a query of the gateway itself is outside, one from its inner address in.
@@ -149,11 +112,7 @@ fn an_address_to_ask_from_can_be_given() {
     dnsalt(gateway, &["prove"]).exits(1);
     dnsalt(gateway, &["prove", "--bind", "10.53.1.1"]).exits(0);
     let other = dnsalt(gateway, &["prove", "--bind", "fd53:1::1"]).exits(2);
-    assert!(
-        other.stderr.contains("the other address family"),
-        "{}",
-        other.stderr
-    );
+    assert!(other.stderr.contains("the other address family"), "{}", other.stderr);
 }
 
 #[test]
@@ -163,28 +122,17 @@ fn what_cannot_be_proven_is_said() {
     };
     let gateway = &network.net.gateway;
     let unreachable = dnsalt(gateway, &["prove", "--server", "198.51.100.53"]).exits(3);
-    assert!(
-        unreachable.stderr.contains("no way to 198.51.100.53"),
-        "{}",
-        unreachable.stderr
-    );
+    assert!(unreachable.stderr.contains("no way to 198.51.100.53"), "{}", unreachable.stderr);
     // Seen leaving, never answered: the port is what counts.
     dnsalt(gateway, &["up", "--no-health"]).exits(0);
-    let silent = dnsalt(
-        gateway,
-        &["prove", "--server", "10.53.2.99:5300", "-n", "2"],
-    );
+    let silent = dnsalt(gateway, &["prove", "--server", "10.53.2.99:5300", "-n", "2"]);
     assert!(
         silent.stderr.contains("was seen leaving") || silent.stdout.contains("0 of 2"),
         "{silent:?}"
     );
     let taken = gateway.run(|| std::net::UdpSocket::bind(("0.0.0.0", 44444)).unwrap());
     let busy = dnsalt(gateway, &["prove"]).exits(3);
-    assert!(
-        busy.stderr.contains("choose another with --sport"),
-        "{}",
-        busy.stderr
-    );
+    assert!(busy.stderr.contains("choose another with --sport"), "{}", busy.stderr);
     drop(taken);
 }
 
@@ -199,16 +147,7 @@ fn nmap_and_tcpdump_see_the_same() {
         let mut tcpdump = net
             .gateway
             .command("tcpdump")
-            .args([
-                "-i",
-                "wan0",
-                "-nn",
-                "-l",
-                "--immediate-mode",
-                "-Q",
-                "out",
-                "udp dst port 53",
-            ])
+            .args(["-i", "wan0", "-nn", "-l", "--immediate-mode", "-Q", "out", "udp dst port 53"])
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -228,17 +167,11 @@ fn nmap_and_tcpdump_see_the_same() {
     };
     for host in [&net.resolver, &net.gateway] {
         let before = ports(host);
-        assert!(
-            before.len() >= 2 && before.iter().all(|port| *port == 44444),
-            "{before:?}"
-        );
+        assert!(before.len() >= 2 && before.iter().all(|port| *port == 44444), "{before:?}");
         dnsalt(&net.gateway, &["prove"]).exits(1);
         dnsalt(&net.gateway, &["up"]).exits(0);
         let after = ports(host);
-        assert!(
-            after.len() >= 2 && after.iter().all(|port| *port != 44444),
-            "{after:?}"
-        );
+        assert!(after.len() >= 2 && after.iter().all(|port| *port != 44444), "{after:?}");
         assert!(
             after.iter().collect::<HashSet<_>>().len() >= 2,
             "a port for each server: {after:?}"
@@ -259,9 +192,8 @@ fn dig_resolves_through_it() {
         for host in [&net.resolver, &net.gateway] {
             for server in net.servers_v4.iter().chain(&net.servers_v6) {
                 for transport in ["+notcp", "+tcp"] {
-                    let answer = host
-                        .sh(&format!("dig +short {transport} @{server} www.test A"))
-                        .unwrap();
+                    let answer =
+                        host.sh(&format!("dig +short {transport} @{server} www.test A")).unwrap();
                     assert_eq!(answer.trim(), "192.0.2.80", "@{server} {transport}");
                 }
             }
@@ -274,23 +206,11 @@ fn the_recipe_is_as_expected_and_leaves_nothing() {
     if !can_run(&["ip", "nft"]) {
         return;
     }
-    let links = || {
-        std::fs::read_to_string("/proc/net/dev")
-            .unwrap()
-            .lines()
-            .count()
-    };
+    let links = || std::fs::read_to_string("/proc/net/dev").unwrap().lines().count();
     let before = links();
-    let ended = std::process::Command::new(BIN)
-        .args(["lab", "recipe"])
-        .output()
-        .unwrap();
+    let ended = std::process::Command::new(BIN).args(["lab", "recipe"]).output().unwrap();
     let text = String::from_utf8(ended.stdout).unwrap();
-    assert!(
-        ended.status.success(),
-        "{text}\n{}",
-        String::from_utf8_lossy(&ended.stderr)
-    );
+    assert!(ended.status.success(), "{text}\n{}", String::from_utf8_lossy(&ended.stderr));
     assert!(text.ends_with("All 13 as expected.\n"), "{text}");
     for line in text.lines() {
         assert!(line.chars().count() <= 80, "{line}");
@@ -304,10 +224,9 @@ fn the_recipe_interrupted_leaves_nothing() {
     if !can_run(&["ip", "nft", "pgrep"]) {
         return;
     }
-    for (signal, after) in [
-        (rustix::process::Signal::INT, 300),
-        (rustix::process::Signal::KILL, 1500),
-    ] {
+    for (signal, after) in
+        [(rustix::process::Signal::INT, 300), (rustix::process::Signal::KILL, 1500)]
+    {
         let mut recipe = std::process::Command::new(BIN)
             .args(["lab", "recipe"])
             .stdout(Stdio::null())
@@ -322,10 +241,7 @@ fn the_recipe_interrupted_leaves_nothing() {
                 .collect()
         };
         let ours = std::fs::read_link("/proc/self/ns/net").unwrap();
-        let made: Vec<_> = namespaces(recipe.id())
-            .into_iter()
-            .filter(|ns| *ns != ours)
-            .collect();
+        let made: Vec<_> = namespaces(recipe.id()).into_iter().filter(|ns| *ns != ours).collect();
         assert_eq!(made.len(), 3, "the lab was up");
         rustix::process::kill_process(pid, signal).unwrap();
         recipe.wait().unwrap();

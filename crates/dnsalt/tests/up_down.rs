@@ -30,32 +30,17 @@ fn up_protects_and_down_puts_back_exactly_what_was_there() {
     assert!(!protected(&network));
     dnsalt(gateway, &["status"]).exits(1);
     let up = dnsalt(gateway, &["up"]).exits(0);
-    assert!(
-        up.stdout
-            .contains("Up. DNS queries leave from random ports now."),
-        "{}",
-        up.stdout
-    );
+    assert!(up.stdout.contains("Up. DNS queries leave from random ports now."), "{}", up.stdout);
     assert!(protected(&network));
     let local = ports_seen(&network, gateway, FIXED, 1);
-    assert!(
-        local.iter().all(|port| *port != FIXED && *port >= 1024),
-        "{local:?}"
-    );
+    assert!(local.iter().all(|port| *port != FIXED && *port >= 1024), "{local:?}");
     dnsalt(gateway, &["status"]).exits(0);
     dnsalt(gateway, &["down"]).exits(0);
     assert_eq!(ruleset(gateway), before);
-    assert!(
-        !protected(&network),
-        "old translations are gone with the rules"
-    );
+    assert!(!protected(&network), "old translations are gone with the rules");
     let again = dnsalt(gateway, &["down"]).exits(0);
     assert!(again.stdout.contains("Nothing of dnsalt's is installed"));
-    assert_eq!(
-        gateway.sh("ls /run/dnsalt").unwrap(),
-        "",
-        "no state is left behind"
-    );
+    assert_eq!(gateway.sh("ls /run/dnsalt").unwrap(), "", "no state is left behind");
 }
 
 /// A resolver that never stops asking keeps its conntrack entry alive: rules alone would not help.
@@ -68,11 +53,7 @@ fn a_flow_from_before_is_protected_too() {
     gateway.sh("nft 'table ip t { chain c { type filter hook prerouting priority 0; ct state new counter; }; }'").unwrap();
     assert!(!protected(&network));
     let up = dnsalt(gateway, &["up"]).exits(0);
-    assert!(
-        up.stdout.contains("UDP flows that had old ports"),
-        "{}",
-        up.stdout
-    );
+    assert!(up.stdout.contains("UDP flows that had old ports"), "{}", up.stdout);
     assert!(protected(&network));
 }
 
@@ -86,18 +67,11 @@ fn up_twice_changes_nothing_and_another_policy_replaces() {
     let handles = || gateway.sh("nft -a list table inet dnsalt").unwrap();
     let first = handles();
     let again = dnsalt(gateway, &["up"]).exits(0);
-    assert!(
-        again.stdout.contains("nothing was changed"),
-        "{}",
-        again.stdout
-    );
+    assert!(again.stdout.contains("nothing was changed"), "{}", again.stdout);
     assert_eq!(handles(), first, "not even loaded anew");
     dnsalt(gateway, &["up", "--ports", "20000-20999", "--proto", "udp"]).exits(0);
     let ports = ports_seen(&network, &network.net.resolver, FIXED, 1);
-    assert!(
-        ports.iter().all(|port| (20000..21000).contains(port)),
-        "{ports:?}"
-    );
+    assert!(ports.iter().all(|port| (20000..21000).contains(port)), "{ports:?}");
     assert_ne!(handles(), first);
 }
 
@@ -139,31 +113,22 @@ fn every_query_has_a_port_of_its_own_with_per_query() {
         return;
     };
     let Network { net, .. } = &network;
-    let up = dnsalt(&net.gateway, &["up", "--per-query"]).exits(0);
+    let up = dnsalt(&net.gateway, &["up", "--per-query", "--timeout", "20"]).exits(0);
     assert!(
-        up.stdout
-            .contains("cap      32254 queries a second to one server (64508 ports / 2 s)")
+        up.stdout.contains("cap      3225 queries a second to one server (64508 ports / 20 s)")
     );
     for host in [&net.resolver, &net.gateway] {
         let ports = ports_seen(&network, host, FIXED, 50);
         let distinct: HashSet<_> = ports.iter().collect();
         // 100 draws of 64508: two of them alike once in 13 times, four alike once in 70,000.
-        assert!(
-            distinct.len() >= 97,
-            "{} of {}",
-            distinct.len(),
-            ports.len()
-        );
+        assert!(distinct.len() >= 97, "{} of {}", distinct.len(), ports.len());
     }
     let status = dnsalt(&net.gateway, &["status", "--json"]).exits(0);
     let status: serde_json::Value = serde_json::from_str(&status.stdout).unwrap();
-    assert_eq!(status["strength"]["cap"], 32254);
+    assert_eq!(status["strength"]["cap"], 3225);
     let open = status["strength"]["open"].as_u64().unwrap();
-    assert!((40..=50).contains(&open), "open doors are counted: {open}");
-    let listed = net
-        .gateway
-        .sh("conntrack -L -p udp --dport 53 2>/dev/null | wc -l")
-        .unwrap();
+    assert_eq!(open, 50, "open doors are counted");
+    let listed = net.gateway.sh("conntrack -L -p udp --dport 53 2>/dev/null | wc -l").unwrap();
     assert!(listed.trim().parse::<u64>().unwrap() >= open);
 }
 
@@ -174,9 +139,7 @@ fn a_source_can_be_kept_or_drawn_from_a_pool() {
     };
     let Network { net, servers } = &network;
     for last in 2..=4 {
-        net.gateway
-            .address("wan0", &format!("10.53.2.{last}/24"))
-            .unwrap();
+        net.gateway.address("wan0", &format!("10.53.2.{last}/24")).unwrap();
     }
     let sources = |options: &[&str]| {
         dnsalt(&net.gateway, &[&["up", "--per-query"], options].concat()).exits(0);
@@ -191,22 +154,12 @@ fn a_source_can_be_kept_or_drawn_from_a_pool() {
                 socket.recv_from(&mut [0; 512]).unwrap();
             }
         });
-        servers
-            .take_seen()
-            .iter()
-            .map(|seen| seen.peer.ip().to_string())
-            .collect::<HashSet<_>>()
+        servers.take_seen().iter().map(|seen| seen.peer.ip().to_string()).collect::<HashSet<_>>()
     };
-    assert_eq!(
-        sources(&["--source", "keep"]),
-        HashSet::from(["10.53.1.2".to_owned()])
-    );
+    assert_eq!(sources(&["--source", "keep"]), HashSet::from(["10.53.1.2".to_owned()]));
     // 40 draws of 3 leave one out once in 3,700,000 times.
     assert_eq!(sources(&["--source", "10.53.2.2-10.53.2.4"]).len(), 3);
-    assert_eq!(
-        sources(&["--source", "10.53.2.3"]),
-        HashSet::from(["10.53.2.3".to_owned()])
-    );
+    assert_eq!(sources(&["--source", "10.53.2.3"]), HashSet::from(["10.53.2.3".to_owned()]));
 }
 
 #[test]
@@ -222,14 +175,8 @@ fn confirm_keeps_and_silence_undoes() {
     gateway.sh(&script).unwrap();
     assert!(protected(&network));
     let status = dnsalt(gateway, &["status"]).exits(0);
-    assert!(
-        status.stdout.contains("unless you say: dnsalt confirm"),
-        "{}",
-        status.stdout
-    );
-    eventually("undone", Duration::from_secs(6), || {
-        ruleset(gateway) == before
-    });
+    assert!(status.stdout.contains("unless you say: dnsalt confirm"), "{}", status.stdout);
+    eventually("undone", Duration::from_secs(6), || ruleset(gateway) == before);
     dnsalt(gateway, &["confirm"]).exits(1);
 
     dnsalt(gateway, &["up", "--confirm", "2s"]).exits(0);
@@ -238,11 +185,7 @@ fn confirm_keeps_and_silence_undoes() {
     assert!(protected(&network));
 
     // Over a policy that was there: back to that one, not to nothing.
-    dnsalt(
-        gateway,
-        &["up", "--ports", "30000-30999", "--confirm", "1s"],
-    )
-    .exits(0);
+    dnsalt(gateway, &["up", "--ports", "30000-30999", "--confirm", "1s"]).exits(0);
     eventually("the first policy", Duration::from_secs(6), || {
         dnsalt(gateway, &["status"]).stdout.contains("64508")
     });
@@ -258,41 +201,25 @@ fn names_that_stop_resolving_undo_it() {
     // Somebody lets only queries from port 20000 and below out: random ports break DNS.
     gateway.sh("nft add table ip strict; nft 'add chain ip strict post { type filter hook postrouting priority 300; }'; nft add rule ip strict post udp dport 53 udp sport 1024-19999 drop").unwrap();
     let resolver_port = |range: &str| {
-        gateway
-            .sysctl("net/ipv4/ip_local_port_range", range)
-            .unwrap();
+        gateway.sysctl("net/ipv4/ip_local_port_range", range).unwrap();
     };
     resolver_port("32768 60999");
     let before = ruleset(gateway);
     let up = dnsalt(gateway, &["up", "--ports", "1024-19999"]).exits(3);
     assert!(
-        up.stderr
-            .contains("names do not resolve through the new rules, so they were undone"),
+        up.stderr.contains("names do not resolve through the new rules, so they were undone"),
         "{}",
         up.stderr
     );
     assert_eq!(ruleset(gateway), before);
     dnsalt(gateway, &["up", "--ports", "1024-19999", "--no-health"]).exits(0);
     dnsalt(gateway, &["down"]).exits(0);
-    dnsalt(
-        gateway,
-        &[
-            "up",
-            "--ports",
-            "20000-60000",
-            "--health-name",
-            "www.example.test",
-        ],
-    )
-    .exits(0);
+    dnsalt(gateway, &["up", "--ports", "20000-60000", "--health-name", "www.example.test"])
+        .exits(0);
     // Back to the policy that worked.
     dnsalt(gateway, &["up", "--ports", "1024-19999"]).exits(3);
     let status = dnsalt(gateway, &["status", "--json"]).exits(0);
-    assert!(
-        status.stdout.contains("\"ports\": \"20000-60000\""),
-        "{}",
-        status.stdout
-    );
+    assert!(status.stdout.contains("\"ports\": \"20000-60000\""), "{}", status.stdout);
 }
 
 #[test]
@@ -302,24 +229,14 @@ fn status_tells_when_somebody_interferes() {
     };
     let gateway = &network.net.gateway;
     dnsalt(gateway, &["up"]).exits(0);
-    gateway
-        .sh("nft flush chain inet dnsalt postrouting")
-        .unwrap();
+    gateway.sh("nft flush chain inet dnsalt postrouting").unwrap();
     let changed = dnsalt(gateway, &["status"]).exits(1);
-    assert!(
-        changed.stdout.contains("somebody changed our rules"),
-        "{}",
-        changed.stdout
-    );
+    assert!(changed.stdout.contains("somebody changed our rules"), "{}", changed.stdout);
     dnsalt(gateway, &["up"]).exits(0);
     dnsalt(gateway, &["status"]).exits(0);
     gateway.sh("nft flush ruleset").unwrap();
     let gone = dnsalt(gateway, &["status"]).exits(1);
-    assert!(
-        gone.stdout.contains("the rules are gone"),
-        "{}",
-        gone.stdout
-    );
+    assert!(gone.stdout.contains("the rules are gone"), "{}", gone.stdout);
     dnsalt(gateway, &["up"]).exits(0);
     assert!(protected(&network));
     // A state of another boot is stale, the rules are ours all the same.
@@ -327,11 +244,7 @@ fn status_tells_when_somebody_interferes() {
         .sh("sed -i 's/\"boot\": \"[^\"]*\"/\"boot\": \"another\"/' /run/dnsalt/net-*/state.json")
         .unwrap();
     let stale = dnsalt(gateway, &["status"]).exits(0);
-    assert!(
-        stale.stdout.contains("not by `up` since this boot"),
-        "{}",
-        stale.stdout
-    );
+    assert!(stale.stdout.contains("not by `up` since this boot"), "{}", stale.stdout);
     dnsalt(gateway, &["down"]).exits(0);
     assert_eq!(ruleset(gateway), "");
 }
@@ -343,18 +256,12 @@ fn namespaces_of_a_gateway_are_kept_apart() {
         return;
     };
     let gateway = &network.net.gateway;
-    gateway
-        .sh("ip netns add blue; ip netns exec blue ip link set lo up")
-        .unwrap();
+    gateway.sh("ip netns add blue; ip netns exec blue ip link set lo up").unwrap();
     let run =
         |words: &str| Ended::from(gateway.command("sh").args(["-c", words]).output().unwrap());
     run(&format!("ip netns exec blue {BIN} up --no-health")).exits(0);
     let inside = run(&format!("nsenter --net=/run/netns/blue {BIN} status")).exits(0);
-    assert!(
-        inside.stdout.contains("nat, by nft, since"),
-        "{}",
-        inside.stdout
-    );
+    assert!(inside.stdout.contains("nat, by nft, since"), "{}", inside.stdout);
     dnsalt(gateway, &["status"]).exits(1);
     dnsalt(gateway, &["up"]).exits(0);
     run(&format!("nsenter --net=/run/netns/blue {BIN} down")).exits(0);
@@ -370,10 +277,7 @@ fn killed_fifty_times(backend: &str, step: Duration) {
     let gateway = &network.net.gateway;
     // iptables makes its built-in chains as it needs them: their order says nothing.
     let rules = |host| {
-        let mut lines: Vec<_> = uncounted(&ruleset(host))
-            .lines()
-            .map(str::to_owned)
-            .collect();
+        let mut lines: Vec<_> = uncounted(&ruleset(host)).lines().map(str::to_owned).collect();
         lines.sort_unstable();
         lines
     };
@@ -382,11 +286,7 @@ fn killed_fifty_times(backend: &str, step: Duration) {
         load_foreign(gateway);
     } else {
         for program in ["iptables-nft", "ip6tables-nft"] {
-            gateway
-                .sh(&format!(
-                    "{program} -t raw -N THEIRS; {program} -t nat -N THEIRS"
-                ))
-                .unwrap();
+            gateway.sh(&format!("{program} -t raw -N THEIRS; {program} -t nat -N THEIRS")).unwrap();
         }
     }
     let up = ["up", "--backend", backend];
@@ -409,11 +309,9 @@ fn killed_fifty_times(backend: &str, step: Duration) {
         // A transaction that had begun is not ours to stop: its process ends by itself.
         let running =
             "pgrep --ns $$ --nslist net -f 'nft|tables|rules[.]v4' | grep -vxc $$ || true";
-        eventually(
-            "the firewall's commands have ended",
-            Duration::from_secs(5),
-            || gateway.sh(running).unwrap().trim() == "0",
-        );
+        eventually("the firewall's commands have ended", Duration::from_secs(5), || {
+            gateway.sh(running).unwrap().trim() == "0"
+        });
         let found = rules(gateway);
         if found == nothing {
             none += 1;
@@ -430,10 +328,7 @@ fn killed_fifty_times(backend: &str, step: Duration) {
         assert_eq!(rules(gateway), nothing, "attempt {attempt}");
     }
     eprintln!("{backend}, killed 50 times: {none} times nothing, {whole} times all of it");
-    assert!(
-        none > 0 && whole > 0,
-        "the moments were not spread: {none} and {whole}"
-    );
+    assert!(none > 0 && whole > 0, "the moments were not spread: {none} and {whole}");
 }
 
 #[test]
@@ -494,16 +389,8 @@ nft add rule ip early raw udp dport 53 notrack
     }
     gateway.sh("nft delete table ip early").unwrap();
     let up = dnsalt(gateway, &["up", "--from", "10.53.1.0/24"]).exits(0);
-    assert!(
-        !up.stderr.contains("NAT rules stand in front"),
-        "{}",
-        up.stderr
-    );
-    assert!(
-        up.stderr.contains("IPv6 queries are not salted"),
-        "{}",
-        up.stderr
-    );
+    assert!(!up.stderr.contains("NAT rules stand in front"), "{}", up.stderr);
+    assert!(up.stderr.contains("IPv6 queries are not salted"), "{}", up.stderr);
 }
 
 #[test]

@@ -48,11 +48,8 @@ impl DnsServer {
     /// # Errors
     /// When the host has no such address, or the port is taken.
     pub fn start(host: &Host, addresses: &[IpAddr]) -> Result<Self, LabError> {
-        let mut server = DnsServer {
-            seen: Arc::default(),
-            stop: Arc::default(),
-            threads: Vec::new(),
-        };
+        let mut server =
+            DnsServer { seen: Arc::default(), stop: Arc::default(), threads: Vec::new() };
         for &address in addresses {
             let sockets = host.run(move || Ok((udp(address)?, tcp(address)?)));
             let (udp, tcp) = sockets.map_err(|cause: io::Error| LabError::Host {
@@ -61,13 +58,9 @@ impl DnsServer {
                 cause,
             })?;
             let work = server.worker(address);
-            server
-                .threads
-                .push(std::thread::spawn(move || work.serve_udp(&udp)));
+            server.threads.push(std::thread::spawn(move || work.serve_udp(&udp)));
             let work = server.worker(address);
-            server
-                .threads
-                .push(std::thread::spawn(move || work.serve_tcp(&tcp)));
+            server.threads.push(std::thread::spawn(move || work.serve_tcp(&tcp)));
         }
         Ok(server)
     }
@@ -78,11 +71,7 @@ impl DnsServer {
     }
 
     fn worker(&self, address: IpAddr) -> Worker {
-        Worker {
-            address,
-            seen: Arc::clone(&self.seen),
-            stop: Arc::clone(&self.stop),
-        }
+        Worker { address, seen: Arc::clone(&self.seen), stop: Arc::clone(&self.stop) }
     }
 }
 
@@ -144,9 +133,7 @@ impl Worker {
 
     /// Remembers a query and writes its reply; none for what is no query.
     fn answer(&self, query: &[u8], peer: SocketAddr, tcp: bool) -> Option<Vec<u8>> {
-        let message = Message::parse(query)
-            .ok()
-            .filter(|message| !message.is_response())?;
+        let message = Message::parse(query).ok().filter(|message| !message.is_response())?;
         let question = message.question().ok()?;
         let seen = Seen {
             peer: SocketAddr::new(peer.ip().to_canonical(), peer.port()),
@@ -155,10 +142,7 @@ impl Worker {
             id: message.id(),
             name: question.name.to_string(),
         };
-        self.seen
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(seen);
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).push(seen);
         let record: &[u8] = match question.qtype {
             rrtype::A => &[192, 0, 2, 80],
             rrtype::AAAA => &[0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x80],
@@ -191,11 +175,7 @@ fn udp(address: IpAddr) -> io::Result<UdpSocket> {
 }
 
 fn tcp(address: IpAddr) -> io::Result<TcpListener> {
-    let family = if address.is_ipv4() {
-        AddressFamily::INET
-    } else {
-        AddressFamily::INET6
-    };
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let socket = rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
     sockopt::set_socket_reuseaddr(&socket, true)?;
     rustix::net::bind(&socket, &SocketAddr::new(address, 53))?;

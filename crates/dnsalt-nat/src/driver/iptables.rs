@@ -39,10 +39,7 @@ const TABLES: [&str; 2] = ["raw", "nat"];
 impl Iptables {
     /// `folder` is where the rules are written for the commands to read.
     pub fn new(flavour: Flavour, folder: &Path) -> Self {
-        Self {
-            flavour,
-            folder: folder.to_owned(),
-        }
+        Self { flavour, folder: folder.to_owned() }
     }
 
     /// Whether there is an iptables at all.
@@ -100,10 +97,7 @@ impl Iptables {
                 && saved.has_ours(table)
             {
                 // The jumps are there already: out and in again, in the same transaction.
-                for line in iptables_removal(table)
-                    .lines()
-                    .filter(|line| line.starts_with("-D"))
-                {
+                for line in iptables_removal(table).lines().filter(|line| line.starts_with("-D")) {
                     let _ = writeln!(text, "{line}");
                 }
             }
@@ -115,10 +109,7 @@ impl Iptables {
         let path = self.folder.join(name);
         std::fs::create_dir_all(&self.folder)
             .and_then(|()| std::fs::write(&path, text))
-            .map_err(|cause| DriverError::File {
-                path: path.display().to_string(),
-                cause,
-            })
+            .map_err(|cause| DriverError::File { path: path.display().to_string(), cause })
     }
 
     /// Loads a text for each family; if one is refused, those before it are taken back.
@@ -143,11 +134,7 @@ impl Iptables {
         for table in made.iter().filter(|table| saved.is_bare(table)) {
             // iptables-nft takes the built-in chains of an empty table away with this; the old
             // variant cannot, and an empty table does no harm there.
-            let _ = run(
-                &self.program(family, ""),
-                &["-w", "10", "-t", table, "-X"],
-                None,
-            );
+            let _ = run(&self.program(family, ""), &["-w", "10", "-t", table, "-X"], None);
             let nft_family = nft_keyword(family);
             let listing = run("nft", &["list", "table", nft_family, table], None);
             if listing.is_ok_and(|text| text == format!("table {nft_family} {table} {{\n}}\n")) {
@@ -200,22 +187,13 @@ impl Driver for Iptables {
             caught += ours.iter().filter_map(|line| caught_by(line)).sum::<u64>();
             let _ = writeln!(all, "{family}");
             for line in ours {
-                let _ = writeln!(
-                    all,
-                    "{}",
-                    line.split_once("] ").map_or(line, |(_, rule)| rule)
-                );
+                let _ = writeln!(all, "{}", line.split_once("] ").map_or(line, |(_, rule)| rule));
             }
         }
         if !found && missing.is_none() {
             return Ok(None);
         }
-        Ok(Some(Installed {
-            digest: digest_in(&all),
-            caught,
-            fingerprint: all,
-            missing,
-        }))
+        Ok(Some(Installed { digest: digest_in(&all), caught, fingerprint: all, missing }))
     }
 
     fn apply(&self, policy: &Policy) -> Result<(), DriverError> {
@@ -266,10 +244,8 @@ impl Driver for Iptables {
         self.load(&texts)?;
         let made = std::fs::read_to_string(self.made_by_us()).unwrap_or_default();
         for family in self.families() {
-            let made: Vec<&str> = made
-                .lines()
-                .filter_map(|line| line.strip_prefix(&format!("{family} ")))
-                .collect();
+            let made: Vec<&str> =
+                made.lines().filter_map(|line| line.strip_prefix(&format!("{family} "))).collect();
             self.forget_tables(family, &made)?;
             remove_timeout_policy(timeout_policy(family), family)?;
         }
@@ -321,15 +297,11 @@ impl Saved {
 
     fn has_ours(&self, table: &str) -> bool {
         self.ours_is_hidden_in(table)
-            || self
-                .table(table)
-                .any(|line| line.starts_with(&format!(":{CHAIN} ")))
+            || self.table(table).any(|line| line.starts_with(&format!(":{CHAIN} ")))
     }
 
     fn ours_is_hidden_in(&self, table: &str) -> bool {
-        self.hidden
-            .iter()
-            .any(|(hidden, ours)| *hidden == table && *ours)
+        self.hidden.iter().any(|(hidden, ours)| *hidden == table && *ours)
     }
 
     /// Exists, and has neither rules nor chains besides the built-in ones.

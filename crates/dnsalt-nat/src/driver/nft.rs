@@ -26,12 +26,7 @@ impl Driver for Nft {
             result => result?,
         };
         let (fingerprint, caught) = without_counters(&listing);
-        Ok(Some(Installed {
-            digest: digest_in(&listing),
-            caught,
-            fingerprint,
-            missing: None,
-        }))
+        Ok(Some(Installed { digest: digest_in(&listing), caught, fingerprint, missing: None }))
     }
 
     fn apply(&self, policy: &Policy) -> Result<(), DriverError> {
@@ -43,11 +38,7 @@ impl Driver for Nft {
 
     fn remove(&self) -> Result<(), DriverError> {
         // Made first, so that the deletion succeeds where there is none.
-        run(
-            "nft",
-            &["--file", "-"],
-            Some(&format!("table {TABLE}\ndelete table {TABLE}\n")),
-        )?;
+        run("nft", &["--file", "-"], Some(&format!("table {TABLE}\ndelete table {TABLE}\n")))?;
         Ok(())
     }
 }
@@ -69,7 +60,7 @@ fn without_counters(listing: &str) -> (String, u64) {
             && let Ok(value) = number.trim_end().parse::<u64>()
         {
             if word.trim_end() == "packets" {
-                caught += value;
+                caught = u64::saturating_add(caught, value);
             }
             words.next();
             text.push_str("0 ");
@@ -88,10 +79,18 @@ mod tests {
                        tcp dport 53 counter packets 30 bytes 1 goto ports\n";
         let (text, caught) = without_counters(listing);
         assert_eq!(caught, 42);
-        assert_eq!(
-            text.matches("counter packets 0 bytes 0 goto ports").count(),
-            2
-        );
+        assert_eq!(text.matches("counter packets 0 bytes 0 goto ports").count(), 2);
         assert_eq!(without_counters(&text), (text.clone(), 0));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn listings_of_any_kind_are_read(text in "(counter |packets |bytes |[0-9]{0,30} |\"policy |\n|\\PC){0,40}") {
+            let (blanked, _) = without_counters(&text);
+            let (again, caught) = without_counters(&blanked);
+            proptest::prop_assert_eq!(again, blanked);
+            proptest::prop_assert_eq!(caught, 0);
+            let _ = digest_in(&text);
+        }
     }
 }

@@ -34,11 +34,7 @@ pub struct Finding {
 
 impl Finding {
     fn new(severity: Severity, what: impl Into<String>, mend: impl Into<String>) -> Self {
-        Finding {
-            severity,
-            what: what.into(),
-            mend: mend.into(),
-        }
+        Finding { severity, what: what.into(), mend: mend.into() }
     }
 }
 
@@ -66,15 +62,8 @@ fn explain(error: &DriverError) -> Finding {
     let text = error.to_string();
     let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
     let refused = |what: &str, mend: &str| Finding::new(Severity::Error, what, mend);
-    if has(&[
-        "Operation not permitted",
-        "Permission denied",
-        "must be root",
-    ]) {
-        refused(
-            "changing the firewall needs root (CAP_NET_ADMIN)",
-            "run it with sudo",
-        )
+    if has(&["Operation not permitted", "Permission denied", "must be root"]) {
+        refused("changing the firewall needs root (CAP_NET_ADMIN)", "run it with sudo")
     } else if has(&["ct timeout", "CT --timeout", "cttimeout"]) {
         refused(
             "this kernel has no conntrack timeout policies",
@@ -85,19 +74,9 @@ fn explain(error: &DriverError) -> Finding {
             "this nft is too old for random conntrack zones",
             "leave --per-query out, or update nftables",
         )
-    } else if has(&[
-        "masquerade",
-        "snat",
-        "type nat",
-        "MASQUERADE",
-        "SNAT",
-        "table `nat'",
-    ]) && has(&[
-        "No such file",
-        "not supported",
-        "No chain/target/match",
-        "does not exist",
-    ]) {
+    } else if has(&["masquerade", "snat", "type nat", "MASQUERADE", "SNAT", "table `nat'"])
+        && has(&["No such file", "not supported", "No chain/target/match", "does not exist"])
+    {
         refused(
             "this kernel has no NAT",
             "load it: modprobe nft_chain_nat nft_masq (or iptable_nat), or use a kernel with CONFIG_NF_NAT",
@@ -111,20 +90,14 @@ fn table_nearly_full(usage: Option<conntrack::Usage>) -> Option<Finding> {
     let usage = usage.filter(|usage| usage.count * 10 >= usage.max * 8)?;
     Some(Finding::new(
         Severity::Warning,
-        format!(
-            "the conntrack table is nearly full: {} of {} entries",
-            usage.count, usage.max
-        ),
+        format!("the conntrack table is nearly full: {} of {} entries", usage.count, usage.max),
         "raise it before queries get lost: sysctl -w net.netfilter.nf_conntrack_max=N",
     ))
 }
 
 fn forwarding(policy: &Policy) -> Option<Finding> {
     let off = |key: &str| sysctl::number(key) == Some(0);
-    let (v4, v6) = (
-        off("net/ipv4/ip_forward"),
-        off("net/ipv6/conf/all/forwarding"),
-    );
+    let (v4, v6) = (off("net/ipv4/ip_forward"), off("net/ipv6/conf/all/forwarding"));
     let concerned = (v4 || !policy.covers(Family::V4)) && (v6 || !policy.covers(Family::V6));
     concerned.then(|| {
         Finding::new(
@@ -141,32 +114,17 @@ fn fixed_port_53(policy: &Policy) -> Option<Finding> {
     let seen = entries
         .iter()
         .find(|entry| entry.udp && entry.client.port() == 53)
-        .map(|entry| {
-            format!(
-                "{} asks {} from port 53",
-                entry.client.ip(),
-                entry.server.ip()
-            )
-        })
+        .map(|entry| format!("{} asks {} from port 53", entry.client.ip(), entry.server.ip()))
         .or_else(|| {
-            let files = [
-                "/etc/bind/named.conf.options",
-                "/etc/bind/named.conf",
-                "/etc/named.conf",
-            ];
+            let files = ["/etc/bind/named.conf.options", "/etc/bind/named.conf", "/etc/named.conf"];
             files.into_iter().find_map(|file| {
                 let text = std::fs::read_to_string(file).ok()?;
-                text.lines()
-                    .any(asks_from_53)
-                    .then(|| format!("{file} says query-source port 53"))
+                text.lines().any(asks_from_53).then(|| format!("{file} says query-source port 53"))
             })
         })?;
     Some(Finding::new(
         Severity::Note,
-        format!(
-            "{seen}; these queries get random ports of {} now",
-            policy.ports()
-        ),
+        format!("{seen}; these queries get random ports of {} now", policy.ports()),
         "nothing to do here, but take the line out of the resolver's configuration if you can",
     ))
 }
@@ -179,9 +137,7 @@ fn asks_from_53(line: &str) -> bool {
 
 /// Replies to an address that is not here find their way back only if somebody routes it here.
 fn foreign_sources(policy: &Policy) -> Option<Finding> {
-    let pool = Family::BOTH
-        .into_iter()
-        .flat_map(|family| policy.source().pool(family));
+    let pool = Family::BOTH.into_iter().flat_map(|family| policy.source().pool(family));
     let foreign: Vec<_> = pool
         .filter(|address| {
             UdpSocket::bind(SocketAddr::new(*address, 0))
@@ -192,19 +148,14 @@ fn foreign_sources(policy: &Policy) -> Option<Finding> {
     (!foreign.is_empty()).then(|| {
         Finding::new(
             Severity::Warning,
-            format!(
-                "no interface of this machine has the source address {}",
-                foreign.join(", ")
-            ),
+            format!("no interface of this machine has the source address {}", foreign.join(", ")),
             "add it (ip address add), or make sure that it is routed to this machine",
         )
     })
 }
 
 fn uncovered(policy: &Policy) -> Option<Finding> {
-    let family = Family::BOTH
-        .into_iter()
-        .find(|family| !policy.covers(*family))?;
+    let family = Family::BOTH.into_iter().find(|family| !policy.covers(*family))?;
     Some(Finding::new(
         Severity::Note,
         format!("{family} queries are not salted: --from and --to name no {family} prefix"),
@@ -243,11 +194,7 @@ mod tests {
             "/dev/stdin:9:3-40: Error: Could not process rule: No such file or directory; masquerade to :1024-65535 fully-random",
         );
         assert_eq!(nat.what, "this kernel has no NAT");
-        assert!(
-            said("Operation not permitted (you must be root)")
-                .mend
-                .contains("sudo")
-        );
+        assert!(said("Operation not permitted (you must be root)").mend.contains("sudo"));
         assert!(
             said("Error: Could not process rule: Operation not supported; ct timeout udp-ip {")
                 .mend

@@ -30,65 +30,54 @@ impl Rules {
 
     /// Base chains where sources are translated: (family, table, chain, priority).
     fn source_nat_chains(&self) -> impl Iterator<Item = (&str, &str, &str, i64)> {
-        self.nft
-            .iter()
-            .map(|object| &object["chain"])
-            .filter_map(|chain| {
-                let named = |key: &str| chain[key].as_str();
-                (named("type") == Some("nat") && named("hook") == Some("postrouting"))
-                    .then_some((
-                        named("family")?,
-                        named("table")?,
-                        named("name")?,
-                        chain["prio"].as_i64()?,
-                    ))
-                    .filter(|(_, table, ..)| *table != "dnsalt")
-            })
+        self.nft.iter().map(|object| &object["chain"]).filter_map(|chain| {
+            let named = |key: &str| chain[key].as_str();
+            (named("type") == Some("nat") && named("hook") == Some("postrouting"))
+                .then_some((
+                    named("family")?,
+                    named("table")?,
+                    named("name")?,
+                    chain["prio"].as_i64()?,
+                ))
+                .filter(|(_, table, ..)| *table != "dnsalt")
+        })
     }
 
     fn in_chain<'a>(&'a self, of: (&'a str, &'a str, &'a str)) -> impl Iterator<Item = &'a Value> {
-        self.nft
-            .iter()
-            .map(|object| &object["rule"])
-            .filter(move |rule| {
-                rule["family"] == of.0 && rule["table"] == of.1 && rule["chain"] == of.2
-            })
+        self.nft.iter().map(|object| &object["rule"]).filter(move |rule| {
+            rule["family"] == of.0 && rule["table"] == of.1 && rule["chain"] == of.2
+        })
     }
+}
+
+fn statements(rule: &Value) -> &[Value] {
+    rule["expr"].as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
 /// Whether a rule of nft may see DNS: it names no other port and no other protocol.
 fn may_match_dns(rule: &Value, dns_ports: &[u16]) -> bool {
-    let statements = rule["expr"]
-        .as_array()
-        .map(Vec::as_slice)
-        .unwrap_or_default();
-    statements
-        .iter()
-        .map(|statement| &statement["match"])
-        .all(|matching| {
-            let (left, right) = (&matching["left"], &matching["right"]);
-            if matching["op"] != "==" || left["payload"]["field"] != "dport" {
-                return left["meta"]["key"] != "l4proto" || names(right, &["udp", "tcp"], &[]);
-            }
-            names(right, &["domain"], dns_ports)
-        })
+    statements(rule).iter().map(|statement| &statement["match"]).all(|matching| {
+        let (left, right) = (&matching["left"], &matching["right"]);
+        if matching["op"] != "==" || left["payload"]["field"] != "dport" {
+            return left["meta"]["key"] != "l4proto" || names(right, &["udp", "tcp"], &[]);
+        }
+        names(right, &["domain"], dns_ports)
+    })
 }
 
 /// Whether the right side of a match, a value or a set of values and ranges, has one of these.
 fn names(right: &Value, words: &[&str], numbers: &[u16]) -> bool {
     match right {
         Value::String(text) => words.contains(&text.as_str()) || text.starts_with('@'),
-        Value::Number(number) => numbers
-            .iter()
-            .any(|port| number.as_u64() == Some(u64::from(*port))),
+        Value::Number(number) => {
+            numbers.iter().any(|port| number.as_u64() == Some(u64::from(*port)))
+        }
         Value::Array(items) => items.iter().any(|item| names(item, words, numbers)),
         Value::Object(object) => match (object.get("set"), object.get("range")) {
             (Some(set), _) => names(set, words, numbers),
             (_, Some(range)) => {
                 let end = |i: usize| range[i].as_u64().unwrap_or(u64::MAX);
-                numbers
-                    .iter()
-                    .any(|port| (end(0)..=end(1)).contains(&u64::from(*port)))
+                numbers.iter().any(|port| (end(0)..=end(1)).contains(&u64::from(*port)))
             }
             _ => true,
         },
@@ -123,9 +112,7 @@ pub(super) fn keep_before_nat(rules: &Rules, policy: &Policy) -> Option<Finding>
         line.starts_with("-A POSTROUTING") && (line.contains("MASQUERADE") || line.contains("SNAT"))
     };
     let behind = rules.source_nat_chains().any(|(family, table, chain, _)| {
-        rules
-            .in_chain((family, table, chain))
-            .any(|rule| may_match_dns(rule, policy.dns_ports()))
+        rules.in_chain((family, table, chain)).any(|rule| may_match_dns(rule, policy.dns_ports()))
     });
     (behind || rules.iptables.lines().any(translates)).then(|| {
         Finding::new(
@@ -138,30 +125,17 @@ pub(super) fn keep_before_nat(rules: &Rules, policy: &Policy) -> Option<Finding>
 
 pub(super) fn notrack(rules: &Rules, policy: &Policy) -> Option<Finding> {
     let nft = rules.nft.iter().map(|object| &object["rule"]).find(|rule| {
-        let statements = rule["expr"]
-            .as_array()
-            .map(Vec::as_slice)
-            .unwrap_or_default();
-        statements
-            .iter()
-            .any(|statement| statement.get("notrack").is_some())
+        statements(rule).iter().any(|statement| statement.get("notrack").is_some())
             && may_match_dns(rule, policy.dns_ports())
     });
     let place = match nft {
         Some(rule) => {
             let word = |key: &str| rule[key].as_str().unwrap_or("?");
-            format!(
-                "chain {} of table {} {}",
-                word("chain"),
-                word("family"),
-                word("table")
-            )
+            format!("chain {} of table {} {}", word("chain"), word("family"), word("table"))
         }
-        None => rules
-            .iptables
-            .lines()
-            .find(|line| notrack_line(line, policy.dns_ports()))?
-            .to_owned(),
+        None => {
+            rules.iptables.lines().find(|line| notrack_line(line, policy.dns_ports()))?.to_owned()
+        }
     };
     Some(Finding::new(
         Severity::Warning,
@@ -179,9 +153,7 @@ fn notrack_line(line: &str, dns_ports: &[u16]) -> bool {
     match words.find(|word| word.starts_with("--dport")) {
         None => !line.contains("--sport") && !line.contains("-p icmp"),
         Some(_) => words.next().is_some_and(|ports| {
-            ports
-                .split(',')
-                .any(|port| dns_ports.iter().any(|dns| dns.to_string() == port))
+            ports.split(',').any(|port| dns_ports.iter().any(|dns| dns.to_string() == port))
         }),
     }
 }

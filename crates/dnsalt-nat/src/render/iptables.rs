@@ -29,11 +29,8 @@ pub fn timeout_policy(family: Family) -> &'static str {
 }
 
 /// The jumps out of built-in chains: table, chain, match.
-const JUMPS: [(&str, &str, &str); 3] = [
-    ("raw", "PREROUTING", ""),
-    ("raw", "OUTPUT", " ! -o lo"),
-    ("nat", "POSTROUTING", " ! -o lo"),
-];
+const JUMPS: [(&str, &str, &str); 3] =
+    [("raw", "PREROUTING", ""), ("raw", "OUTPUT", " ! -o lo"), ("nat", "POSTROUTING", " ! -o lo")];
 
 /// The rules, as text for `iptables-restore --noflush` and `ip6tables-restore --noflush`.
 ///
@@ -88,10 +85,7 @@ pub fn iptables(policy: &Policy) -> Result<String, RenderError> {
 
 /// What takes the rules out again, as text for the same commands.
 pub fn iptables_removal(table: &str) -> String {
-    let mut text = format!(
-        "*{table}\n{}-F {CHAIN}\n-X {CHAIN}\n",
-        jumps(table, "-D", "")
-    );
+    let mut text = format!("*{table}\n{}-F {CHAIN}\n-X {CHAIN}\n", jumps(table, "-D", ""));
     if table == "nat" {
         text += &format!("-F {PORTS}\n-X {PORTS}\n");
     }
@@ -135,20 +129,10 @@ fn queries(policy: &Policy, family: Family, protocol: Protocol, leaving: bool) -
         some => some,
     };
     let named = |option: &str, list: Vec<dnsalt_policy::Prefix>| {
-        one_or_any(
-            list.into_iter()
-                .map(|prefix| format!(" {option} {prefix}"))
-                .collect(),
-        )
+        one_or_any(list.into_iter().map(|prefix| format!(" {option} {prefix}")).collect())
     };
     let interfaces = if leaving {
-        one_or_any(
-            policy
-                .interfaces()
-                .iter()
-                .map(|name| format!(" -o {name}"))
-                .collect(),
-        )
+        one_or_any(policy.interfaces().iter().map(|name| format!(" -o {name}")).collect())
     } else {
         vec![String::new()] // the raw table comes before routing: the way out is not known yet
     };
@@ -163,10 +147,7 @@ fn queries(policy: &Policy, family: Family, protocol: Protocol, leaving: bool) -
     for interface in &interfaces {
         for from in named("-s", policy.from(family)) {
             for to in named("-d", policy.to(family)) {
-                all.push(format!(
-                    "{interface}{from}{to} -p {}{ports}",
-                    protocol.keyword()
-                ));
+                all.push(format!("{interface}{from}{to} -p {}{ports}", protocol.keyword()));
             }
         }
     }
@@ -177,11 +158,8 @@ fn queries(policy: &Policy, family: Family, protocol: Protocol, leaving: bool) -
 /// all that remains.
 fn draws(policy: &Policy, family: Family, protocol: Protocol) -> String {
     let pool = policy.source().pool(family);
-    let addresses: Vec<Option<IpAddr>> = if pool.is_empty() {
-        vec![None]
-    } else {
-        pool.into_iter().map(Some).collect()
-    };
+    let addresses: Vec<Option<IpAddr>> =
+        if pool.is_empty() { vec![None] } else { pool.into_iter().map(Some).collect() };
     let targets: Vec<(PortRange, String)> = addresses
         .iter()
         .flat_map(|address| {

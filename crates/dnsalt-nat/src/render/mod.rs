@@ -77,9 +77,5 @@ fn heading(policy: &Policy, firewall: &str, usage: &[String]) -> String {
 
 /// `a, b, c`.
 fn comma<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
-    items
-        .into_iter()
-        .map(|item| item.to_string())
-        .collect::<Vec<_>>()
-        .join(", ")
+    items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(", ")
 }

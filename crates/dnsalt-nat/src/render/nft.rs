@@ -55,22 +55,14 @@ fn port_chains(policy: &Policy) -> Vec<String> {
     let mut chains: Vec<String> = ranges
         .iter()
         .map(|&range| {
-            format!(
-                "\tchain {} {{\n{}\t}}\n",
-                chain_name(range),
-                nat_rules(policy, range)
-            )
+            format!("\tchain {} {{\n{}\t}}\n", chain_name(range), nat_rules(policy, range))
         })
         .collect();
     let mut start = 0;
     let mut elements = Vec::new();
     for &range in ranges {
         let end = start + range.count() - 1;
-        let key = if start == end {
-            start.to_string()
-        } else {
-            format!("{start}-{end}")
-        };
+        let key = if start == end { start.to_string() } else { format!("{start}-{end}") };
         elements.push(format!("\t\t\t{key} : goto {}", chain_name(range)));
         start = end + 1;
     }
@@ -115,10 +107,7 @@ fn snat_target(pool: &[IpAddr], range: PortRange) -> String {
         [address] => format!("{address}:{range}"),
         many => {
             let elements = comma(many.iter().enumerate().map(|(i, a)| format!("{i} : {a}")));
-            format!(
-                "numgen random mod {} map {{ {elements} }}:{range}",
-                many.len()
-            )
+            format!("numgen random mod {} map {{ {elements} }}:{range}", many.len())
         }
     }
 }

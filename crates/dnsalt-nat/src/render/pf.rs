@@ -25,10 +25,7 @@ pub(super) fn notes(policy: &Policy) -> Vec<String> {
             f64::from(widest.count()).log2()
         ));
     }
-    if Family::BOTH
-        .iter()
-        .any(|family| policy.source().pool(*family).len() > 1)
-    {
+    if Family::BOTH.iter().any(|family| policy.source().pool(*family).len() > 1) {
         notes.push("pf takes the source addresses in turn (round-robin): they add no bits.".into());
     }
     notes

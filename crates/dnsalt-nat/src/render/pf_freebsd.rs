@@ -37,8 +37,6 @@ pub fn pf_freebsd(policy: &Policy) -> Result<String, RenderError> {
     }
     text += WHY_PASS;
     let on = list(&interfaces, "");
-    text += &each(policy, |family, protocol| {
-        pass(policy, &on, family, protocol)
-    });
+    text += &each(policy, |family, protocol| pass(policy, &on, family, protocol));
     Ok(text)
 }

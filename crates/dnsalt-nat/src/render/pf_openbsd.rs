@@ -26,14 +26,9 @@ pub fn pf_openbsd(policy: &Policy) -> Result<String, RenderError> {
     text += "\n# Each new flow gets a random port of this range; static-port must not be said.\n";
     text += &each(policy, |family, protocol| {
         let queries = queries(policy, &policy.from(family), family, protocol);
-        format!(
-            "match out on {on} {queries} nat-to {}\n",
-            target(policy, family, &own_address)
-        )
+        format!("match out on {on} {queries} nat-to {}\n", target(policy, family, &own_address))
     });
     text += WHY_PASS;
-    text += &each(policy, |family, protocol| {
-        pass(policy, &on, family, protocol)
-    });
+    text += &each(policy, |family, protocol| pass(policy, &on, family, protocol));
     Ok(text)
 }

@@ -84,10 +84,7 @@ mod tests {
         let name = Name::parse(b"\x05a.b\\c\x03\xff d\0 behind").unwrap();
         assert_eq!(name.to_string(), "a\\.b\\\\c.\\255\\032d.");
         assert_eq!(name.as_wire().len(), 11);
-        assert_eq!(
-            name.labels().collect::<Vec<_>>(),
-            [&b"a.b\\c"[..], b"\xff d"]
-        );
+        assert_eq!(name.labels().collect::<Vec<_>>(), [&b"a.b\\c"[..], b"\xff d"]);
     }
 
     #[test]

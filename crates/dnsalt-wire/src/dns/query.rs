@@ -48,10 +48,7 @@ pub fn write_query(buffer: &mut [u8], query: &Query<'_>) -> Result<usize, WriteE
     let mut at = HEADER;
     let mut put = |bytes: &[u8]| {
         let end = at + bytes.len();
-        buffer
-            .get_mut(at..end)
-            .ok_or(WriteError::Buffer)?
-            .copy_from_slice(bytes);
+        buffer.get_mut(at..end).ok_or(WriteError::Buffer)?.copy_from_slice(bytes);
         at = end;
         Ok(())
     };
@@ -82,25 +79,14 @@ mod tests {
     use super::*;
 
     fn write(name: &str, buffer: &mut [u8]) -> Result<usize, WriteError> {
-        write_query(
-            buffer,
-            &Query {
-                id: 1,
-                recursion_desired: true,
-                name,
-                qtype: 1,
-            },
-        )
+        write_query(buffer, &Query { id: 1, recursion_desired: true, name, qtype: 1 })
     }
 
     #[test]
     fn the_bytes() {
         let mut buffer = [0xff; 64];
         let length = write("a.bc.", &mut buffer).unwrap();
-        assert_eq!(
-            buffer[..length],
-            *b"\0\x01\x01\0\0\x01\0\0\0\0\0\0\x01a\x02bc\0\0\x01\0\x01"
-        );
+        assert_eq!(buffer[..length], *b"\0\x01\x01\0\0\x01\0\0\0\0\0\0\x01a\x02bc\0\0\x01\0\x01");
         let length = write(".", &mut buffer).unwrap();
         assert_eq!(buffer[HEADER..length], *b"\0\0\x01\0\x01");
     }

@@ -40,9 +40,7 @@ fn need(capability: CapabilitySet, name: &str, what: &str) -> Result<(), Failure
     if have.contains(capability) {
         return Ok(());
     }
-    Err(Failure::CouldNot(anyhow::anyhow!(
-        "{what} needs root ({name}); run it with sudo"
-    )))
+    Err(Failure::CouldNot(anyhow::anyhow!("{what} needs root ({name}); run it with sudo")))
 }
 
 fn need_net_admin(what: &str) -> Result<(), Failure> {

@@ -47,17 +47,10 @@ pub(super) fn run(args: &ProveArgs) -> Outcome {
     let asked = probe::ask(&plan)?;
     let seen = wire.stop()?;
     let report = Report::new(&plan, &asked, &seen);
-    let stickiness = if args.sticky {
-        Some(stickiness(&plan, &names, &report, args.json)?)
-    } else {
-        None
-    };
+    let stickiness =
+        if args.sticky { Some(stickiness(&plan, &names, &report, args.json)?) } else { None };
     if args.json {
-        output::print_json(&Proof {
-            report: &report,
-            stickiness,
-            wire: &lines(&seen),
-        })?;
+        output::print_json(&Proof { report: &report, stickiness, wire: &lines(&seen) })?;
     } else {
         output::print(&text(&report, &seen, stickiness.as_ref()))?;
     }
@@ -67,11 +60,7 @@ pub(super) fn run(args: &ProveArgs) -> Outcome {
             names.join(", ")
         )));
     }
-    Ok(if report.protected {
-        Verdict::Fine
-    } else {
-        Verdict::Weak
-    })
+    Ok(if report.protected { Verdict::Fine } else { Verdict::Weak })
 }
 
 /// What `--json` prints.
@@ -95,10 +84,7 @@ struct Stickiness {
 fn plan(args: &ProveArgs) -> Result<Plan, Failure> {
     let mut servers: Vec<SocketAddr> = args.server.iter().map(|Server(address)| *address).collect();
     if servers.is_empty() {
-        servers = resolv_conf::servers()
-            .into_iter()
-            .map(|ip| SocketAddr::new(ip, 53))
-            .collect();
+        servers = resolv_conf::servers().into_iter().map(|ip| SocketAddr::new(ip, 53)).collect();
     }
     let mut known = Vec::new();
     servers.retain(|server| {
@@ -108,9 +94,7 @@ fn plan(args: &ProveArgs) -> Result<Plan, Failure> {
         }
     });
     if let Some(bind) = args.bind
-        && let Some(other) = servers
-            .iter()
-            .find(|server| server.is_ipv4() != bind.is_ipv4())
+        && let Some(other) = servers.iter().find(|server| server.is_ipv4() != bind.is_ipv4())
     {
         return Err(Failure::Usage(format!(
             "--bind {bind} cannot ask {}: it is of the other address family",
@@ -170,31 +154,19 @@ fn stickiness(
     report: &Report,
     quiet: bool,
 ) -> anyhow::Result<Stickiness> {
-    let first = Plan {
-        servers: plan.servers[..1].to_vec(),
-        ..plan.clone()
-    };
+    let first = Plan { servers: plan.servers[..1].to_vec(), ..plan.clone() };
     let mut last = report.servers[0].wire_ports.last().copied();
-    let mut result = Stickiness {
-        kept_after_ms: None,
-        changed_after_ms: None,
-    };
+    let mut result = Stickiness { kept_after_ms: None, changed_after_ms: None };
     for (pause, round) in PAUSES.into_iter().zip(plan.count..) {
         if !quiet {
-            output::say(&format!(
-                "waiting {} ...",
-                humantime::format_duration(pause)
-            ));
+            output::say(&format!("waiting {} ...", humantime::format_duration(pause)));
         }
         // The answer to the query before, or our wait for it, has already taken some time.
         let wire = watch(&first, interfaces)?;
         std::thread::sleep(pause);
         let asked = probe::ask_again(&first, round)?;
         let seen = wire.stop()?;
-        let port = Report::new(&first, &asked, &seen).servers[0]
-            .wire_ports
-            .first()
-            .copied();
+        let port = Report::new(&first, &asked, &seen).servers[0].wire_ports.first().copied();
         if port != last {
             result.changed_after_ms = Some(pause.as_millis());
             break;
@@ -215,11 +187,7 @@ fn text(report: &Report, seen: &[Sighting], stickiness: Option<&Stickiness>) -> 
     if let Some(stickiness) = stickiness {
         text += &format!("{}\n\n", stickiness.words());
     }
-    let tone = if report.protected {
-        Tone::Good
-    } else {
-        Tone::Bad
-    };
+    let tone = if report.protected { Tone::Good } else { Tone::Bad };
     text + &paint(tone, &report.verdict()) + "\n"
 }
 
@@ -236,10 +204,7 @@ impl Stickiness {
                 time(changed)
             ),
             (None, Some(changed)) => {
-                format!(
-                    "The port does not stick: after {} it was another.",
-                    time(changed)
-                )
+                format!("The port does not stick: after {} it was another.", time(changed))
             }
             (_, None) => "A flow kept its port over every pause, 31s the longest.".to_owned(),
         }

@@ -24,11 +24,7 @@ pub(super) fn run(args: &StatusArgs, state_dir: &Path) -> Outcome {
     } else {
         output::print(&status.text())?;
     }
-    Ok(if status.protected {
-        Verdict::Fine
-    } else {
-        Verdict::Weak
-    })
+    Ok(if status.protected { Verdict::Fine } else { Verdict::Weak })
 }
 
 /// The report; renderers show it as text and as JSON.
@@ -80,9 +76,7 @@ struct Bits {
 /// Puts together what the state says and what the kernel says.
 fn look(store: &Store) -> anyhow::Result<Status> {
     let state = store.read_settled()?;
-    let backend = state
-        .as_ref()
-        .map_or(Backend::Auto, |state| state.current.backend());
+    let backend = state.as_ref().map_or(Backend::Auto, |state| state.current.backend());
     let driver = backend.driver(store.folder());
     let installed = match (driver.installed(), &state) {
         // No state and no firewall to ask: nothing of ours is here.
@@ -111,11 +105,8 @@ fn look(store: &Store) -> anyhow::Result<Status> {
         status.since = Some(state.current.since);
         status.scope = Some(policy.scope());
         status.settings = Some(state.current.settings);
-        status.conntrack = Some(Conntrack {
-            dns_entries: entries.len(),
-            entries: usage.count,
-            max: usage.max,
-        });
+        status.conntrack =
+            Some(Conntrack { dns_entries: entries.len(), entries: usage.count, max: usage.max });
         status.strength = Some(bits(&policy, most_open(&entries)));
         status.undone_at = state.unconfirmed.map(|unconfirmed| unconfirmed.until);
     }
@@ -123,10 +114,7 @@ fn look(store: &Store) -> anyhow::Result<Status> {
 }
 
 fn bits(policy: &Policy, open: usize) -> Bits {
-    let strengths = policy
-        .families()
-        .into_iter()
-        .map(|family| Strength::of(policy, family));
+    let strengths = policy.families().into_iter().map(|family| Strength::of(policy, family));
     // A policy covers a family at least.
     let weakest = strengths.min_by_key(|strength| strength.choices);
     let strength = weakest.unwrap_or_else(|| Strength::of(policy, dnsalt_policy::Family::V4));
@@ -166,10 +154,7 @@ fn problems(state: Option<&State>, installed: Option<&Installed>) -> Vec<String>
     if let Some(missing) = installed.and_then(|installed| installed.missing.as_ref()) {
         problems.push(format!("missing: {missing}; run `dnsalt up` again"));
     }
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     if let Some(unconfirmed) = state.and_then(|state| state.unconfirmed.as_ref())
         && unconfirmed.until + 5 < now
     {
@@ -187,10 +172,8 @@ impl Status {
         }
         let mut line = |name: &str, value: &str| text += &format!("{name:<10} {value}\n");
         if let (Some(engine), Some(backend)) = (self.engine, &self.backend) {
-            let since = self
-                .since
-                .map(|since| format!(", since {}", ago(since)))
-                .unwrap_or_default();
+            let since =
+                self.since.map(|since| format!(", since {}", ago(since))).unwrap_or_default();
             line("engine", &format!("{engine}, by {backend}{since}"));
         }
         if let Some(scope) = &self.scope {
@@ -208,10 +191,7 @@ impl Status {
                 0 => String::new(),
                 max => format!("; the table holds {} of {max}", conntrack.entries),
             };
-            line(
-                "conntrack",
-                &format!("{} entries for DNS{of_all}", conntrack.dns_entries),
-            );
+            line("conntrack", &format!("{} entries for DNS{of_all}", conntrack.dns_entries));
         }
         if let Some(bits) = &self.strength {
             for (name, value) in bits.lines() {
@@ -220,10 +200,7 @@ impl Status {
         }
         if let Some(until) = self.undone_at {
             let at = humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(until));
-            line(
-                "confirm",
-                &format!("undone at {at} unless you say: dnsalt confirm"),
-            );
+            line("confirm", &format!("undone at {at} unless you say: dnsalt confirm"));
         }
         text
     }
@@ -235,10 +212,7 @@ impl Status {
                 paint(Tone::Good, "Up.")
             ),
             (true, _) => {
-                format!(
-                    "{} DNS queries leave from random ports.\n",
-                    paint(Tone::Good, "Up.")
-                )
+                format!("{} DNS queries leave from random ports.\n", paint(Tone::Good, "Up."))
             }
             (false, Some(_)) => format!("{}\n", paint(Tone::Bad, "Up, but not as it should be:")),
             (false, None) if self.problems.is_empty() => format!(
@@ -258,10 +232,7 @@ impl Bits {
         let mut lines = vec![
             (
                 "a port",
-                format!(
-                    "is drawn for each {per}, and open until idle for {} s",
-                    self.lifetime
-                ),
+                format!("is drawn for each {per}, and open until idle for {} s", self.lifetime),
             ),
             (
                 "bits now",
@@ -317,17 +288,11 @@ impl Bits {
 fn ago(since: u64) -> String {
     let time = UNIX_EPOCH + Duration::from_secs(since);
     let stamp = humantime::format_rfc3339_seconds(time);
-    let elapsed = SystemTime::now()
-        .duration_since(time)
-        .unwrap_or_default()
-        .as_secs();
+    let elapsed = SystemTime::now().duration_since(time).unwrap_or_default().as_secs();
     let rounded = match elapsed {
         0..=119 => elapsed,
         120..=7199 => elapsed / 60 * 60,
         _ => elapsed / 3600 * 3600,
     };
-    format!(
-        "{stamp} ({} ago)",
-        humantime::format_duration(Duration::from_secs(rounded))
-    )
+    format!("{stamp} ({} ago)", humantime::format_duration(Duration::from_secs(rounded)))
 }

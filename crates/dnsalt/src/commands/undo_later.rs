@@ -18,10 +18,7 @@ pub(super) fn run(args: &UndoLaterArgs, state_dir: &Path) -> Outcome {
     };
     let _lock = store.lock()?;
     if let Some(state) = store.read()
-        && state
-            .unconfirmed
-            .as_ref()
-            .is_some_and(|unconfirmed| unconfirmed.token == args.token)
+        && state.unconfirmed.as_ref().is_some_and(|unconfirmed| unconfirmed.token == args.token)
     {
         restore(&store, &state.current, state.previous.as_ref())?;
     }

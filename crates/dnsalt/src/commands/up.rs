@@ -32,12 +32,7 @@ use crate::state::{Complete, Installation, State, Store, Unconfirmed};
 use crate::{interfaces, output};
 
 pub(super) fn run(args: &UpArgs, state_dir: &Path) -> Outcome {
-    let configured = configuration::load(
-        &args.policy,
-        &Defaults {
-            reserved: reserved_ports(),
-        },
-    )?;
+    let configured = configuration::load(&args.policy, &Defaults { reserved: reserved_ports() })?;
     interfaces::all_exist(configured.policy.interfaces()).map_err(Failure::Usage)?;
     let store = Store::open(state_dir)?;
     let driver = args.backend.driver(store.folder());
@@ -58,14 +53,7 @@ pub(super) fn run(args: &UpArgs, state_dir: &Path) -> Outcome {
         }
         return Ok(Verdict::Fine);
     }
-    change(
-        args,
-        &store,
-        &configured,
-        driver.as_ref(),
-        before,
-        state_dir,
-    )
+    change(args, &store, &configured, driver.as_ref(), before, state_dir)
 }
 
 /// Steps 2 to 8.
@@ -78,11 +66,7 @@ fn change(
     state_dir: &Path,
 ) -> Outcome {
     let name = args.health_name.as_deref();
-    let healthy_before = if args.no_health {
-        Health::NoServer
-    } else {
-        health::check(name)
-    };
+    let healthy_before = if args.no_health { Health::NoServer } else { health::check(name) };
     let previous = previous(before, store)?;
     let current = Installation::new(configured.settings.clone(), driver.name());
     let mut state = State::new(current, previous);
@@ -134,12 +118,8 @@ fn put_in(store: &Store, state: &mut State, driver: &dyn Driver) -> anyhow::Resu
 
 /// Step 8.
 fn complete(store: &Store, state: &mut State, driver: &dyn Driver) -> anyhow::Result<()> {
-    let installed = driver
-        .installed()?
-        .context("the rules are gone again: who removed them?")?;
-    state.complete = Some(Complete {
-        fingerprint: installed.fingerprint,
-    });
+    let installed = driver.installed()?.context("the rules are gone again: who removed them?")?;
+    state.complete = Some(Complete { fingerprint: installed.fingerprint });
     store.write(state)
 }
 
@@ -226,19 +206,15 @@ fn undo_after(time: Duration, state_dir: &Path) -> anyhow::Result<Unconfirmed> {
         .spawn()
         .context("the process that would undo this could not be started")?;
     let until = SystemTime::now() + time;
-    let until = until
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs();
+    let until = until.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     Ok(Unconfirmed { token, until })
 }
 
 /// Says what was found; an error ends it here.
 fn look_around(policy: &Policy, driver: &dyn Driver) -> Result<(), Failure> {
     let mut findings = preflight(policy, driver);
-    let errors: Vec<Finding> = findings
-        .extract_if(.., |finding| finding.severity == Severity::Error)
-        .collect();
+    let errors: Vec<Finding> =
+        findings.extract_if(.., |finding| finding.severity == Severity::Error).collect();
     for finding in &findings {
         output::say(&shown(finding));
     }
@@ -306,10 +282,7 @@ fn plan(policy: &Policy, driver: &dyn Driver) -> String {
         ports.bits(),
     );
     text += &format!("a port   {}\n", sticking(policy));
-    let caps = policy
-        .families()
-        .into_iter()
-        .map(|family| Strength::of(policy, family));
+    let caps = policy.families().into_iter().map(|family| Strength::of(policy, family));
     // The same in both families, but for a pool that has more addresses in one.
     if let Some(strength) = caps.min_by_key(|strength| strength.choices)
         && let Some(cap) = strength.cap()
@@ -325,9 +298,7 @@ fn plan(policy: &Policy, driver: &dyn Driver) -> String {
 
 /// For how long a port is used, in words.
 fn sticking(policy: &Policy) -> String {
-    let seconds = policy
-        .timeout()
-        .map_or_else(conntrack::default_timeout, u64::from);
+    let seconds = policy.timeout().map_or_else(conntrack::default_timeout, u64::from);
     if policy.per_query() {
         format!("is drawn for every query, and stays open for {seconds} s")
     } else {

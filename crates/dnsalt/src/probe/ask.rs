@@ -28,22 +28,12 @@ pub(crate) struct Asked {
 /// # Errors
 /// When the fixed port is taken, or a server cannot be reached at all.
 pub(crate) fn ask(plan: &Plan) -> io::Result<Vec<Asked>> {
-    if plan.tcp {
-        ask_tcp(plan)
-    } else {
-        ask_udp(plan, 0)
-    }
+    if plan.tcp { ask_tcp(plan) } else { ask_udp(plan, 0) }
 }
 
 /// Once more to each server, over UDP, with names that `round` keeps apart from the earlier ones.
 pub(crate) fn ask_again(plan: &Plan, round: u16) -> io::Result<Vec<Asked>> {
-    ask_udp(
-        &Plan {
-            count: 1,
-            ..plan.clone()
-        },
-        round,
-    )
+    ask_udp(&Plan { count: 1, ..plan.clone() }, round)
 }
 
 fn name(plan: &Plan, round: u16, server: usize) -> String {
@@ -53,12 +43,7 @@ fn name(plan: &Plan, round: u16, server: usize) -> String {
 fn query(name: &str) -> io::Result<(u16, Vec<u8>)> {
     let id = u16::from_be_bytes(random());
     let mut buffer = [0; 512];
-    let query = Query {
-        id,
-        recursion_desired: true,
-        name,
-        qtype: rrtype::A,
-    };
+    let query = Query { id, recursion_desired: true, name, qtype: rrtype::A };
     let length = dns::write_query(&mut buffer, &query)
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, format!("{name}: {error}")))?;
     Ok((id, buffer[..length].to_vec()))
@@ -66,26 +51,16 @@ fn query(name: &str) -> io::Result<(u16, Vec<u8>)> {
 
 /// The address to bind for a family: the plan's, or any.
 fn local(plan: &Plan, family_of: SocketAddr) -> SocketAddr {
-    let any: IpAddr = if family_of.is_ipv4() {
-        [0; 4].into()
-    } else {
-        [0; 16].into()
-    };
+    let any: IpAddr = if family_of.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
     SocketAddr::new(
-        plan.bind
-            .filter(|bind| bind.is_ipv4() == family_of.is_ipv4())
-            .unwrap_or(any),
+        plan.bind.filter(|bind| bind.is_ipv4() == family_of.is_ipv4()).unwrap_or(any),
         plan.sport,
     )
 }
 
 /// A socket with the fixed port. IPv6 alone where it is IPv6, so that both families fit.
 fn socket(kind: SocketType, local: SocketAddr) -> io::Result<OwnedFd> {
-    let family = if local.is_ipv4() {
-        AddressFamily::INET
-    } else {
-        AddressFamily::INET6
-    };
+    let family = if local.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let socket = rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC, None)?;
     if local.is_ipv6() {
         sockopt::set_ipv6_v6only(&socket, true)?;
@@ -109,10 +84,7 @@ fn ask_udp(plan: &Plan, first_round: u16) -> io::Result<Vec<Asked>> {
     let mut sockets: Vec<UdpSocket> = Vec::new();
     for v4 in [true, false] {
         if let Some(server) = plan.servers.iter().find(|server| server.is_ipv4() == v4) {
-            sockets.push(UdpSocket::from(socket(
-                SocketType::DGRAM,
-                local(plan, *server),
-            )?));
+            sockets.push(UdpSocket::from(socket(SocketType::DGRAM, local(plan, *server))?));
         }
     }
     let mut waiting = Vec::new();
@@ -123,36 +95,22 @@ fn ask_udp(plan: &Plan, first_round: u16) -> io::Result<Vec<Asked>> {
             let name = name(plan, first_round + round, index);
             let (id, bytes) = query(&name)?;
             let fits = |socket: &&UdpSocket| {
-                socket
-                    .local_addr()
-                    .is_ok_and(|a| a.is_ipv4() == server.is_ipv4())
+                socket.local_addr().is_ok_and(|a| a.is_ipv4() == server.is_ipv4())
             };
             let Some(socket) = sockets.iter().find(fits) else {
                 continue;
             };
             // An ICMP error of an earlier query surfaces here; the query itself was not sent then.
-            let sent = socket
-                .send_to(&bytes, server)
-                .or_else(|_| socket.send_to(&bytes, server));
+            let sent = socket.send_to(&bytes, server).or_else(|_| socket.send_to(&bytes, server));
             sent.map_err(|error| io::Error::new(error.kind(), format!("{server}: {error}")))?;
             waiting.push((*server, id, asked.len()));
-            asked.push(Asked {
-                server: *server,
-                name,
-                answered: false,
-            });
+            asked.push(Asked { server: *server, name, answered: false });
         }
         if round + 1 < plan.count {
             receive(&sockets, &mut waiting, &mut asked, next, false)?;
         }
     }
-    receive(
-        &sockets,
-        &mut waiting,
-        &mut asked,
-        Instant::now() + PATIENCE,
-        true,
-    )?;
+    receive(&sockets, &mut waiting, &mut asked, Instant::now() + PATIENCE, true)?;
     Ok(asked)
 }
 
@@ -183,9 +141,8 @@ fn receive(
             if !message.is_response() {
                 continue;
             }
-            if let Some(at) = waiting
-                .iter()
-                .position(|(server, id, _)| *server == peer && *id == message.id())
+            if let Some(at) =
+                waiting.iter().position(|(server, id, _)| *server == peer && *id == message.id())
             {
                 asked[waiting.swap_remove(at).2].answered = true;
             }
@@ -201,11 +158,7 @@ fn ask_tcp(plan: &Plan) -> io::Result<Vec<Asked>> {
             let answered = exchange_tcp(plan, *server, &name).map_err(|error| {
                 io::Error::new(error.kind(), format!("{server} over TCP: {error}"))
             })?;
-            asked.push(Asked {
-                server: *server,
-                name,
-                answered,
-            });
+            asked.push(Asked { server: *server, name, answered });
         }
         std::thread::sleep(plan.gap);
     }

@@ -47,38 +47,20 @@ pub(crate) struct Report {
 impl Report {
     /// Puts together what was asked and what was seen.
     pub(crate) fn new(plan: &Plan, asked: &[Asked], seen: &[Sighting]) -> Self {
-        let servers: Vec<_> = plan
-            .servers
-            .iter()
-            .map(|server| server_report(plan, *server, asked, seen))
-            .collect();
-        let protected = servers
-            .iter()
-            .all(|server| server.judgement == Judgement::Random);
-        Report {
-            sport: plan.sport,
-            tcp: plan.tcp,
-            servers,
-            protected,
-        }
+        let servers: Vec<_> =
+            plan.servers.iter().map(|server| server_report(plan, *server, asked, seen)).collect();
+        let protected = servers.iter().all(|server| server.judgement == Judgement::Random);
+        Report { sport: plan.sport, tcp: plan.tcp, servers, protected }
     }
 
     /// Whether nothing was seen at all: then there is nothing to judge.
     pub(crate) fn saw_nothing(&self) -> bool {
-        self.servers
-            .iter()
-            .all(|server| server.judgement == Judgement::NotSeen)
+        self.servers.iter().all(|server| server.judgement == Judgement::NotSeen)
     }
 
     /// The table, 80 columns at most for IPv4.
     pub(crate) fn table(&self) -> String {
-        let width = self
-            .servers
-            .iter()
-            .map(|s| shown(s.server).len())
-            .max()
-            .unwrap_or(0)
-            .max(6);
+        let width = self.servers.iter().map(|s| shown(s.server).len()).max().unwrap_or(0).max(6);
         let mut text = format!(
             "{:width$}  {:10}  {:26}  {:>5}  Answered\n",
             "Server", "Asked from", "Left from", "Ports"
@@ -99,49 +81,27 @@ impl Report {
 
     /// The verdict, in words.
     pub(crate) fn verdict(&self) -> String {
-        let fixed: Vec<_> = self
-            .servers
-            .iter()
-            .filter(|server| server.judgement == Judgement::Fixed)
-            .map(|server| shown(server.server))
-            .collect();
-        if !fixed.is_empty() {
-            return format!(
-                "Not protected: to {} queries left from port {} itself.",
-                fixed.join(", "),
-                self.sport
-            );
-        }
-        let unseen: Vec<_> = self
-            .servers
-            .iter()
-            .filter(|server| server.judgement == Judgement::NotSeen)
-            .map(|server| shown(server.server))
-            .collect();
-        if !unseen.is_empty() {
-            return format!(
-                "Not proven: no query to {} was seen leaving.",
-                unseen.join(", ")
-            );
-        }
-        let all = if self.servers.len() == 1 {
-            "the server"
-        } else {
-            "every server"
+        let those = |judgement| {
+            let those = self.servers.iter().filter(|server| server.judgement == judgement);
+            those.map(|server| shown(server.server)).collect::<Vec<_>>().join(", ")
         };
-        let sticks = self
-            .servers
-            .iter()
-            .any(|s| s.distinct_ports < s.wire_ports.len());
+        let fixed = those(Judgement::Fixed);
+        if !fixed.is_empty() {
+            let sport = self.sport;
+            return format!("Not protected: to {fixed} queries left from port {sport} itself.");
+        }
+        let unseen = those(Judgement::NotSeen);
+        if !unseen.is_empty() {
+            return format!("Not proven: no query to {unseen} was seen leaving.");
+        }
+        let all = if self.servers.len() == 1 { "the server" } else { "every server" };
+        let sticks = self.servers.iter().any(|s| s.distinct_ports < s.wire_ports.len());
         let how = if sticks {
             "a random port for each flow (within a flow it sticks)"
         } else {
             "a new random port for every query"
         };
-        format!(
-            "Protected: asked from port {}, {all} saw\n{how}.",
-            self.sport
-        )
+        format!("Protected: asked from port {}, {all} saw\n{how}.", self.sport)
     }
 }
 
@@ -151,20 +111,14 @@ fn server_report(
     asked: &[Asked],
     seen: &[Sighting],
 ) -> ServerReport {
-    let asked: Vec<_> = asked
-        .iter()
-        .filter(|query| query.server == server)
-        .collect();
+    let asked: Vec<_> = asked.iter().filter(|query| query.server == server).collect();
     let left: Vec<_> = seen
         .iter()
         .filter(|s| s.outgoing && !s.response && s.destination == server)
         .filter(|s| asked.iter().any(|query| query.name == s.name))
         .collect();
     let wire_ports: Vec<u16> = left.iter().map(|s| s.source.port()).collect();
-    let fixed = wire_ports
-        .iter()
-        .filter(|port| **port == plan.sport)
-        .count();
+    let fixed = wire_ports.iter().filter(|port| **port == plan.sport).count();
     // One of several may be the fixed port by chance, once in as many queries as there are ports.
     let judgement = match fixed {
         _ if wire_ports.is_empty() => Judgement::NotSeen,
@@ -191,11 +145,7 @@ fn server_report(
 
 /// The address, with the port where it is not 53.
 fn shown(server: SocketAddr) -> String {
-    if server.port() == 53 {
-        server.ip().to_string()
-    } else {
-        server.to_string()
-    }
+    if server.port() == 53 { server.ip().to_string() } else { server.to_string() }
 }
 
 /// The first three different ports, and how many more there are.
@@ -232,11 +182,7 @@ mod tests {
             zone: "z.test".to_owned(),
         };
         let asked: Vec<_> = (0..4)
-            .map(|round| Asked {
-                server,
-                name: format!("{round}-0.z.test"),
-                answered: round != 3,
-            })
+            .map(|round| Asked { server, name: format!("{round}-0.z.test"), answered: round != 3 })
             .collect();
         let seen: Vec<_> = wire_ports
             .iter()
@@ -262,10 +208,7 @@ mod tests {
         let report = experiment(&[44444; 4]);
         assert!(!report.protected);
         assert!(report.verdict().starts_with("Not protected: to 192.0.2.53"));
-        assert!(
-            !experiment(&[44444, 9, 44444, 8]).protected,
-            "some of them are enough"
-        );
+        assert!(!experiment(&[44444, 9, 44444, 8]).protected, "some of them are enough");
     }
 
     #[test]

@@ -57,11 +57,7 @@ impl Wire {
         self.stop.store(true, Ordering::Relaxed);
         let mut all = Vec::new();
         for thread in self.threads.drain(..) {
-            all.extend(
-                thread
-                    .join()
-                    .map_err(|_| anyhow!("the capture stopped unexpectedly"))??,
-            );
+            all.extend(thread.join().map_err(|_| anyhow!("the capture stopped unexpectedly"))??);
         }
         all.sort_by_key(|sighting| sighting.time);
         Ok(all)
@@ -109,21 +105,12 @@ fn read(packet: &[u8]) -> Option<Sighting> {
         }
         TCP => {
             let tcp = Tcp::parse(transport.payload).ok()?;
-            (
-                tcp.src_port(),
-                tcp.dst_port(),
-                dns::tcp_payload(tcp.payload())?,
-            )
+            (tcp.src_port(), tcp.dst_port(), dns::tcp_payload(tcp.payload())?)
         }
         _ => return None,
     };
     let message = Message::parse(payload).ok()?;
-    let name = message
-        .question()
-        .ok()?
-        .name
-        .to_string()
-        .to_ascii_lowercase();
+    let name = message.question().ok()?.name.to_string().to_ascii_lowercase();
     Some(Sighting {
         time: SystemTime::UNIX_EPOCH,
         interface: String::new(),

@@ -51,11 +51,7 @@ impl Ended {
     /// Itself, if it ended with this exit code.
     #[track_caller]
     pub(crate) fn exits(self, code: i32) -> Self {
-        assert_eq!(
-            self.code, code,
-            "stdout: {}\nstderr: {}",
-            self.stdout, self.stderr
-        );
+        assert_eq!(self.code, code, "stdout: {}\nstderr: {}", self.stdout, self.stderr);
         self
     }
 }
@@ -77,12 +73,7 @@ pub(crate) fn dnsalt(host: &Host, args: &[&str]) -> Ended {
 
 /// The same with another PATH.
 pub(crate) fn dnsalt_with_path(host: &Host, path: &Path, args: &[&str]) -> Ended {
-    host.command(BIN)
-        .env("PATH", path)
-        .args(args)
-        .output()
-        .unwrap()
-        .into()
+    host.command(BIN).env("PATH", path).args(args).output().unwrap().into()
 }
 
 /// A folder with some programs of this machine and no others, under names of our choice.
@@ -97,9 +88,7 @@ pub(crate) fn programs(list: &[(&str, &str)]) -> tempfile::TempDir {
 fn find(program: &str) -> PathBuf {
     let path = std::env::var_os("PATH").unwrap();
     let mut folders = std::env::split_paths(&path);
-    folders
-        .find_map(|folder| Some(folder.join(program)).filter(|file| file.exists()))
-        .unwrap()
+    folders.find_map(|folder| Some(folder.join(program)).filter(|file| file.exists())).unwrap()
 }
 
 /// Asks every server `count` times from one socket with a fixed port; the source ports that the
@@ -109,9 +98,7 @@ pub(crate) fn ports_seen(network: &Network, host: &Host, sport: u16, count: usiz
     let servers = network.net.servers_v4;
     host.run(move || {
         let socket = std::net::UdpSocket::bind(("0.0.0.0", sport)).unwrap();
-        socket
-            .set_read_timeout(Some(Duration::from_secs(2)))
-            .unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
         let mut query = *b"\0\0\x01\0\0\x01\0\0\0\0\0\0\x01a\x04test\0\0\x01\0\x01";
         for id in 0..u8::try_from(count).unwrap() {
             query[1] = id;
@@ -119,20 +106,11 @@ pub(crate) fn ports_seen(network: &Network, host: &Host, sport: u16, count: usiz
                 socket.send_to(&query, (server, 53)).unwrap();
                 let mut reply = [0; 512];
                 let (_, peer) = socket.recv_from(&mut reply).unwrap();
-                assert_eq!(
-                    (peer.ip(), reply[1]),
-                    (server, id),
-                    "the reply came back translated"
-                );
+                assert_eq!((peer.ip(), reply[1]), (server, id), "the reply came back translated");
             }
         }
     });
-    network
-        .servers
-        .take_seen()
-        .iter()
-        .map(|seen| seen.peer.port())
-        .collect()
+    network.servers.take_seen().iter().map(|seen| seen.peer.port()).collect()
 }
 
 /// Waits until something is so.
@@ -198,10 +176,7 @@ table ip nat {
 
 /// Loads other people's rules.
 pub(crate) fn load_foreign(host: &Host) {
-    let loaded = host
-        .command("nft")
-        .args(["-f", "-"])
-        .output_with_input(FOREIGN.as_bytes());
+    let loaded = host.command("nft").args(["-f", "-"]).output_with_input(FOREIGN.as_bytes());
     Ended::from(loaded.unwrap()).exits(0);
 }
 

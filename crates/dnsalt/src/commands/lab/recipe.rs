@@ -77,12 +77,7 @@ impl Lab {
         let addresses: Vec<_> = net.servers_v4.into_iter().chain(net.servers_v6).collect();
         let servers = DnsServer::start(&net.upstream, &addresses)?;
         let ruleset = net.gateway.sh("nft list ruleset")?;
-        Ok(Lab {
-            net,
-            _servers: servers,
-            expectations: Vec::new(),
-            ruleset,
-        })
+        Ok(Lab { net, _servers: servers, expectations: Vec::new(), ruleset })
     }
 
     /// The four traces of the article.
@@ -100,10 +95,7 @@ impl Lab {
             ),
         ] {
             let report = self.trace(heading, case, &self.plan(FIXED, 2))?;
-            let fixed = report
-                .servers
-                .iter()
-                .all(|s| s.judgement == Judgement::Fixed);
+            let fixed = report.servers.iter().all(|s| s.judgement == Judgement::Fixed);
             self.expect(what, seen_ports(&report), fixed);
         }
         self.up(&[])?;
@@ -123,56 +115,28 @@ impl Lab {
             let answered = report.servers.iter().all(|s| s.answered == s.queries);
             self.expect(what, seen_ports(&report), report.protected && answered);
         }
-        let tcp = Plan {
-            tcp: true,
-            ..self.plan(FIXED, 2)
-        };
+        let tcp = Plan { tcp: true, ..self.plan(FIXED, 2) };
         let report = self.measure(Case::Forwarded, &tcp)?;
         let answered = report.servers.iter().all(|s| s.answered == s.queries);
-        self.expect(
-            "the same over TCP",
-            seen_ports(&report),
-            report.protected && answered,
-        );
+        self.expect("the same over TCP", seen_ports(&report), report.protected && answered);
         Ok(())
     }
 
     /// Rash's limit: conntrack keeps a flow's port; our timeout policy lets it go sooner.
     fn stickiness(&mut self) -> anyhow::Result<()> {
         heading("For how long a port sticks")?;
-        let quick = Plan {
-            gap: Duration::from_millis(100),
-            ..self.plan(FIXED, 4)
-        };
+        let quick = Plan { gap: Duration::from_millis(100), ..self.plan(FIXED, 4) };
         let report = self.measure(Case::Forwarded, &quick)?;
         let sticks = report.servers.iter().all(|s| s.distinct_ports == 1);
-        self.expect(
-            "4 queries in a second: one port for each flow",
-            distinct(&report),
-            sticks,
-        );
-        let slow = Plan {
-            gap: Duration::from_millis(2300),
-            ..self.plan(FIXED, 3)
-        };
+        self.expect("4 queries in a second: one port for each flow", distinct(&report), sticks);
+        let slow = Plan { gap: Duration::from_millis(2300), ..self.plan(FIXED, 3) };
         let report = self.measure(Case::Forwarded, &slow)?;
-        let fresh = report
-            .servers
-            .iter()
-            .all(|s| s.distinct_ports == usize::from(slow.count));
-        self.expect(
-            "a pause of 2.3 s: a new port each time",
-            distinct(&report),
-            fresh,
-        );
+        let fresh = report.servers.iter().all(|s| s.distinct_ports == usize::from(slow.count));
+        self.expect("a pause of 2.3 s: a new port each time", distinct(&report), fresh);
         self.up(&["--timeout", "0"])?;
         let report = self.measure(Case::Forwarded, &slow)?;
         let sticks = report.servers.iter().all(|s| s.distinct_ports == 1);
-        self.expect(
-            "the same with conntrack's own 30 s: it sticks",
-            distinct(&report),
-            sticks,
-        );
+        self.expect("the same with conntrack's own 30 s: it sticks", distinct(&report), sticks);
         Ok(())
     }
 
@@ -183,26 +147,12 @@ impl Lab {
         self.net.gateway.sh(PLAIN_RECIPE)?;
         let plan = self.plan(53, 2);
         let report = self.measure(Case::Forwarded, &plan)?;
-        let low = report
-            .servers
-            .iter()
-            .flat_map(|s| &s.wire_ports)
-            .all(|port| *port < 512);
-        self.expect(
-            "the plain recipe: port 53 becomes one below 512",
-            seen_ports(&report),
-            low,
-        );
-        self.net
-            .gateway
-            .sh("nft delete table ip plain; nft delete table ip6 plain")?;
+        let low = report.servers.iter().flat_map(|s| &s.wire_ports).all(|port| *port < 512);
+        self.expect("the plain recipe: port 53 becomes one below 512", seen_ports(&report), low);
+        self.net.gateway.sh("nft delete table ip plain; nft delete table ip6 plain")?;
         self.up(&[])?;
         let report = self.measure(Case::Forwarded, &plan)?;
-        let high = report
-            .servers
-            .iter()
-            .flat_map(|s| &s.wire_ports)
-            .all(|port| *port >= 1024);
+        let high = report.servers.iter().flat_map(|s| &s.wire_ports).all(|port| *port >= 1024);
         let what = "dnsalt's range: port 53 becomes one of 64508";
         self.expect(what, seen_ports(&report), high && report.protected);
         Ok(())
@@ -211,19 +161,12 @@ impl Lab {
     fn per_query(&mut self) -> anyhow::Result<()> {
         heading("A port for every query")?;
         self.up(&["--per-query"])?;
-        let plan = Plan {
-            gap: Duration::from_millis(50),
-            ..self.plan(FIXED, 8)
-        };
+        let plan = Plan { gap: Duration::from_millis(50), ..self.plan(FIXED, 8) };
         let report = self.measure(Case::Forwarded, &plan)?;
         // Eight draws of 64508 are all different but for once in 2300 times.
         let fresh = report.servers.iter().all(|s| s.distinct_ports >= 7);
         let answered = report.servers.iter().all(|s| s.answered == s.queries);
-        self.expect(
-            "--per-query: 8 quick queries, 8 ports",
-            distinct(&report),
-            fresh && answered,
-        );
+        self.expect("--per-query: 8 quick queries, 8 ports", distinct(&report), fresh && answered);
         Ok(())
     }
 
@@ -231,35 +174,18 @@ impl Lab {
         heading("Putting it back")?;
         self.down()?;
         let same = self.net.gateway.sh("nft list ruleset")? == self.ruleset;
-        let seen = if same {
-            "no difference"
-        } else {
-            "a difference"
-        };
-        self.expect(
-            "after down: the rules are as they were",
-            seen.to_owned(),
-            same,
-        );
+        let seen = if same { "no difference" } else { "a difference" };
+        self.expect("after down: the rules are as they were", seen.to_owned(), same);
         let report = self.measure(Case::Forwarded, &self.plan(FIXED, 2))?;
-        let fixed = report
-            .servers
-            .iter()
-            .all(|s| s.judgement == Judgement::Fixed);
-        self.expect(
-            "after down: the fixed port is back",
-            seen_ports(&report),
-            fixed,
-        );
+        let fixed = report.servers.iter().all(|s| s.judgement == Judgement::Fixed);
+        self.expect("after down: the fixed port is back", seen_ports(&report), fixed);
         Ok(())
     }
 
     fn plan(&self, sport: u16, count: u16) -> Plan {
         let servers = self.net.servers_v4.into_iter().chain(self.net.servers_v6);
         Plan {
-            servers: servers
-                .map(|address| SocketAddr::new(address, 53))
-                .collect(),
+            servers: servers.map(|address| SocketAddr::new(address, 53)).collect(),
             count,
             sport,
             bind: None,
@@ -315,22 +241,11 @@ impl Lab {
     /// Runs this very program on the gateway, as an administrator would.
     fn dnsalt(&self, args: &[&str]) -> anyhow::Result<()> {
         let shown = args.join(" ");
-        output::print(&format!(
-            "{}\n",
-            paint(Tone::Strong, &format!("gateway# dnsalt {shown}"))
-        ))?;
-        let done = self
-            .net
-            .gateway
-            .command(own_program()?)
-            .args(args)
-            .output()?;
+        output::print(&format!("{}\n", paint(Tone::Strong, &format!("gateway# dnsalt {shown}"))))?;
+        let done = self.net.gateway.command(own_program()?).args(args).output()?;
         let text = String::from_utf8_lossy(&done.stdout);
         if !done.status.success() {
-            bail!(
-                "dnsalt {shown}: {}",
-                String::from_utf8_lossy(&done.stderr).trim()
-            );
+            bail!("dnsalt {shown}: {}", String::from_utf8_lossy(&done.stderr).trim());
         }
         output::print(&(indented(&text) + "\n"))?;
         Ok(())
@@ -349,18 +264,11 @@ impl Lab {
     fn summary(&self) -> String {
         let mut text = format!("\n{}\n\n", paint(Tone::Strong, "What was seen"));
         for expectation in &self.expectations {
-            let mark = if expectation.met {
-                paint(Tone::Good, "ok ")
-            } else {
-                paint(Tone::Bad, "NO ")
-            };
+            let mark =
+                if expectation.met { paint(Tone::Good, "ok ") } else { paint(Tone::Bad, "NO ") };
             text += &format!("{mark} {:<48} {}\n", expectation.what, expectation.seen);
         }
-        let failed = self
-            .expectations
-            .iter()
-            .filter(|expectation| !expectation.met)
-            .count();
+        let failed = self.expectations.iter().filter(|expectation| !expectation.met).count();
         text += &match failed {
             0 => format!("\nAll {} as expected.\n", self.expectations.len()),
             some => format!("\n{some} of {} NOT as expected.\n", self.expectations.len()),
@@ -378,45 +286,26 @@ for family in ip ip6; do
 done";
 
 fn heading(text: &str) -> anyhow::Result<()> {
-    Ok(output::print(&format!(
-        "\n{}\n\n",
-        paint(Tone::Strong, text)
-    ))?)
+    Ok(output::print(&format!("\n{}\n\n", paint(Tone::Strong, text)))?)
 }
 
 fn indented(text: &str) -> String {
     text.lines()
-        .map(|line| {
-            if line.is_empty() {
-                "\n".to_owned()
-            } else {
-                format!("  {line}\n")
-            }
-        })
+        .map(|line| if line.is_empty() { "\n".to_owned() } else { format!("  {line}\n") })
         .collect()
 }
 
 /// `44444` or `9374, 54743, 2201, 60123`: the first port of each flow.
 fn seen_ports(report: &Report) -> String {
-    let mut ports: Vec<u16> = report
-        .servers
-        .iter()
-        .filter_map(|server| server.wire_ports.first().copied())
-        .collect();
+    let mut ports: Vec<u16> =
+        report.servers.iter().filter_map(|server| server.wire_ports.first().copied()).collect();
     ports.dedup();
-    ports
-        .iter()
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(", ")
+    ports.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// `1 of 4`: the fewest different ports of any flow.
 fn distinct(report: &Report) -> String {
-    let fewest = report
-        .servers
-        .iter()
-        .min_by_key(|server| server.distinct_ports);
+    let fewest = report.servers.iter().min_by_key(|server| server.distinct_ports);
     fewest.map_or_else(
         || "nothing".to_owned(),
         |server| match server.distinct_ports {

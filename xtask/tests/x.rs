@@ -1,0 +1,160 @@
+//! The script `x` on machines that lack something: its world is a folder of stand-ins on `PATH`.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// What `x` takes for granted of a POSIX system.
+const STANDARD: [&str; 12] =
+    ["cat", "dirname", "env", "grep", "head", "id", "mktemp", "printf", "rm", "sed", "sh", "sort"];
+
+/// A stand-in for rustup's installer: it brings a cargo that tells its arguments.
+const INSTALLER: &str = r#"mkdir -p "$CARGO_HOME/bin"
+cat > "$CARGO_HOME/bin/cargo" <<'END'
+#!/bin/sh
+[ "$1" = --version ] && echo 'cargo 1.99.0 (fake)' || echo "cargo $*"
+END
+chmod +x "$CARGO_HOME/bin/cargo"
+"#;
+
+struct Machine(PathBuf);
+
+impl Machine {
+    fn new(name: &str) -> Self {
+        let root = std::env::temp_dir().join(format!("dnsalt-x-{name}-{}", std::process::id()));
+        fs::create_dir_all(root.join("bin")).unwrap();
+        for program in STANDARD.iter().chain(&["chmod", "mkdir"]) {
+            let found = ["/usr/bin", "/bin"].map(|folder| Path::new(folder).join(program));
+            let found = found.iter().find(|path| path.exists()).unwrap();
+            symlink(found, root.join("bin").join(program)).unwrap();
+        }
+        Machine(root)
+    }
+
+    fn with(self, program: &str, script: &str) -> Self {
+        let path = self.0.join("bin").join(program);
+        fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        self
+    }
+
+    /// Runs `x`: its exit code and what it said. The machine's own folders of programs are cut
+    /// from the script, and so is the Rust that may be there.
+    fn x(&self, args: &[&str]) -> (Option<i32>, String) {
+        let text = fs::read_to_string("../x").unwrap();
+        let text = text
+            .replace(":/usr/local/sbin:/usr/sbin:/sbin", "")
+            .replace("/usr/lib/rust-", "/nowhere/rust-");
+        fs::write(self.0.join("x"), text).unwrap();
+        fs::write(self.0.join("Cargo.toml"), "rust-version = \"1.88\"\n").unwrap();
+        let output = Command::new("/bin/sh")
+            .arg(self.0.join("x"))
+            .args(args)
+            .env_clear()
+            .env("PATH", self.0.join("bin"))
+            .env("CARGO_HOME", self.0.join("cargo"))
+            .output()
+            .unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8_lossy(&said).into_owned())
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn cargo_of(version: &str) -> String {
+    format!("[ \"$1\" = --version ] && echo 'cargo {version} (fake)' || echo \"cargo $*\"")
+}
+
+#[test]
+fn a_cargo_that_is_new_enough_is_used() {
+    let machine = Machine::new("new").with("cargo", &cargo_of("1.88.0"));
+    let (code, said) = machine.x(&["man", "a dir"]);
+    assert_eq!(
+        (code, said.as_str()),
+        (Some(0), "cargo run --locked --quiet --package xtask -- man a dir\n")
+    );
+}
+
+#[test]
+fn rustup_brings_what_is_missing() {
+    for (name, old) in [("none", None), ("old", Some("0.66.0"))] {
+        let mut machine = Machine::new(name).with(
+            "curl",
+            &format!(
+                "while [ \"$1\" != -o ]; do shift; done\ncat > \"$2\" <<'EOF'\n{INSTALLER}EOF"
+            ),
+        );
+        if let Some(old) = old {
+            machine = machine.with("cargo", &cargo_of(old));
+        }
+        let (code, said) = machine.x(&["man"]);
+        assert_eq!(code, Some(0), "{said}");
+        assert!(said.contains("x: installing Rust with rustup"), "{said}");
+        assert!(said.contains("cargo run --locked"), "{said}");
+        // It is found again, though it is not on PATH.
+        let (code, said) = machine.x(&["man"]);
+        assert_eq!(code, Some(0), "{said}");
+        assert!(!said.contains("installing"), "{said}");
+    }
+}
+
+#[test]
+fn a_download_that_fails_is_noticed() {
+    let machine = Machine::new("offline").with("curl", "exit 6");
+    let (code, said) = machine.x(&["man"]);
+    assert_eq!(code, Some(3), "{said}");
+    assert!(said.contains("install Rust 1.88 or newer"), "{said}");
+}
+
+#[test]
+fn a_package_is_the_second_choice() {
+    let newer = "echo '  Candidate: 1.96.0+dfsg1-1'";
+    let apt_cache =
+        format!("case $* in *web*) {newer} ;; policy*) echo '  Candidate: 0.66.0' ;; esac");
+    let machine = Machine::new("packages")
+        .with("curl", "exit 6")
+        .with("sudo", "exec \"$@\"")
+        .with("apt-cache", &apt_cache)
+        .with("apt-get", "echo \"apt-get $*\"");
+    let (_, said) = machine.x(&["man"]);
+    let asked =
+        "x: installing with apt-get: cargo-web rustc-web rust-web-clippy rustfmt-web\napt-get ";
+    assert!(said.contains(asked), "{said}");
+    assert!(said.contains("--no-remove cargo-web rustc-web"), "{said}");
+}
+
+#[test]
+fn an_old_toolchain_of_rustup_is_left_alone() {
+    let machine =
+        Machine::new("rustup").with("cargo", &cargo_of("1.70.0")).with("rustup", "exit 1");
+    let (code, said) = machine.x(&["man"]);
+    assert_eq!(code, Some(3));
+    assert_eq!(
+        said,
+        "x: Rust 1.88 or newer is needed, here is 1.70.0; please run: rustup update\n"
+    );
+}
+
+#[test]
+fn without_apt_what_is_missing_is_named() {
+    let machine = Machine::new("other").with("sudo", "exit 1");
+    let (code, said) = machine.x(&["demo"]);
+    assert_eq!(code, Some(3));
+    assert_eq!(
+        said,
+        "x: there is no apt-get; install these and try again: cc nft ip iptables conntrack\n"
+    );
+}
+
+#[test]
+fn mistakes_are_usage() {
+    let machine = Machine::new("usage");
+    assert_eq!(machine.x(&["demo", "now"]).0, Some(2));
+    assert_eq!(machine.x(&[]).0, Some(0));
+}
