@@ -118,6 +118,11 @@ impl Policy {
         of_family(&self.to, family)
     }
 
+    /// Whether the servers are named, so that other servers are left alone.
+    pub fn names_servers(&self) -> bool {
+        !self.to.is_empty()
+    }
+
     /// Whether queries of this family are salted: a list of prefixes of the other family alone
     /// leaves this one out.
     pub fn covers(&self, family: Family) -> bool {

@@ -181,37 +181,37 @@ fn the_firewall_can_be_changed() {
     assert_eq!(save(gateway, "nft"), before);
 }
 
-/// Between the two families, the second one refused: the first is taken back.
+/// The second family refused, or the second table of the first: what was in already is taken back.
 #[test]
 fn half_of_it_is_taken_back() {
     let Some(network) = set_up("nft") else { return };
     let gateway = &network.net.gateway;
     let before = save(gateway, "nft");
-    let path = programs(&[
-        ("sh", "sh"),
-        ("iptables", "iptables-nft"),
-        ("iptables-save", "iptables-nft-save"),
-        ("iptables-restore", "iptables-nft-restore"),
-        ("ip6tables", "ip6tables-nft"),
-        ("ip6tables-save", "ip6tables-nft-save"),
-    ]);
-    let real = gateway.sh("command -v ip6tables-nft-restore").unwrap();
-    // It tests well, and then refuses.
-    let script = format!(
-        "#!/bin/sh\ncase \"$*\" in *--test*) exec {} \"$@\";; esac\necho no room >&2\nexit 4\n",
-        real.trim()
-    );
-    let refusing = path.path().join("ip6tables-restore");
-    std::fs::write(&refusing, script).unwrap();
-    std::fs::set_permissions(&refusing, std::os::unix::fs::PermissionsExt::from_mode(0o755))
-        .unwrap();
-    let up = dnsalt_with_path(gateway, path.path(), &["up"]).exits(3);
-    assert!(
-        up.stderr.contains("nothing was changed") && up.stderr.contains("no room"),
-        "{}",
-        up.stderr
-    );
-    assert_eq!(save(gateway, "nft"), before);
+    let only_raw = "sed '/^.nat/,$d' \"$4\" > /run/raw; $real --noflush /run/raw;";
+    for (refusing, half) in [("ip6tables", ""), ("iptables", only_raw), ("ip6tables", only_raw)] {
+        let names = ["iptables", "ip6tables"].map(|name| {
+            ["", "-save", "-restore"].map(|s| (format!("{name}{s}"), format!("{name}-nft{s}")))
+        });
+        let mut links: Vec<(&str, &str)> =
+            names.iter().flatten().map(|(name, target)| (name.as_str(), target.as_str())).collect();
+        links.extend([("sh", "sh"), ("sed", "sed")]);
+        let path = programs(&links);
+        let restore = path.path().join(format!("{refusing}-restore"));
+        let real = std::fs::read_link(&restore).unwrap();
+        // It tests well, and then refuses.
+        let script = format!(
+            "#!/bin/sh\nreal={}\ncase \"$*\" in *--test* | *undo*) exec $real \"$@\";; esac\n{half}\necho no room >&2\nexit 4\n",
+            real.display()
+        );
+        std::fs::remove_file(&restore).unwrap();
+        std::fs::write(&restore, script).unwrap();
+        let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&restore, executable).unwrap();
+        let up = dnsalt_with_path(gateway, path.path(), &["up"]).exits(3);
+        let said = &up.stderr;
+        assert!(said.contains("nothing was changed") && said.contains("no room"), "{said}");
+        assert_eq!(save(gateway, "nft"), before, "{refusing} {half}");
+    }
 }
 
 /// Where nft wrote into the tables of iptables-nft, iptables cannot show them any more: refused

@@ -222,6 +222,20 @@ fn names_that_stop_resolving_undo_it() {
     assert!(status.stdout.contains("\"ports\": \"20000-60000\""), "{}", status.stdout);
 }
 
+/// An `up` that fails leaves an earlier one as it was: also that it waits to be confirmed.
+#[test]
+fn a_failure_does_not_confirm_what_came_before() {
+    let Some(network) = network(&["nft"]) else { return };
+    let gateway = &network.net.gateway;
+    gateway.sh("nft add table ip strict; nft 'add chain ip strict post { type filter hook postrouting priority 300; }'; nft add rule ip strict post udp dport 53 udp sport 1024-19999 drop").unwrap();
+    let before = ruleset(gateway);
+    dnsalt(gateway, &["up", "--ports", "20000-60000", "--no-health", "--confirm", "9s"]).exits(0);
+    dnsalt(gateway, &["up", "--ports", "1024-19999"]).exits(3);
+    let status = dnsalt(gateway, &["status"]).exits(0);
+    assert!(status.stdout.contains("unless you say: dnsalt confirm"), "{}", status.stdout);
+    eventually("undone", Duration::from_secs(12), || ruleset(gateway) == before);
+}
+
 #[test]
 fn status_tells_when_somebody_interferes() {
     let Some(network) = network(&["nft"]) else {
@@ -391,6 +405,13 @@ nft add rule ip early raw udp dport 53 notrack
     let up = dnsalt(gateway, &["up", "--from", "10.53.1.0/24"]).exits(0);
     assert!(!up.stderr.contains("NAT rules stand in front"), "{}", up.stderr);
     assert!(up.stderr.contains("IPv6 queries are not salted"), "{}", up.stderr);
+    gateway.enable_forwarding().unwrap();
+    let wide = dnsalt(gateway, &["up"]).exits(0);
+    assert!(wide.stderr.contains("also those to servers of your own"), "{}", wide.stderr);
+    for narrow in [["--iface", "wan0"], ["--source", "keep"], ["--to", "10.53.2.53"]] {
+        let up = dnsalt(gateway, &[&["up"], &narrow[..]].concat()).exits(0);
+        assert!(!up.stderr.contains("servers of your own"), "{}", up.stderr);
+    }
 }
 
 #[test]

@@ -114,14 +114,20 @@ impl Iptables {
 
     /// Loads a text for each family; if one is refused, those before it are taken back.
     fn load(&self, texts: &[(Family, String, String)]) -> Result<(), DriverError> {
-        let mut script = String::from("cd \"$1\" || exit 1\nundo() { :; }\n");
+        let mut script = String::from("cd \"$1\" || exit 1\n");
         for (family, forward, back) in texts {
             let version = if *family == Family::V6 { 6 } else { 4 };
             self.write(&format!("rules.v{version}"), forward)?;
             self.write(&format!("undo.v{version}"), back)?;
             let restore = format!("{} -w 10 --noflush", self.program(*family, "-restore"));
-            let _ = writeln!(script, "{restore} rules.v{version} || {{ undo; exit 1; }}");
-            let _ = writeln!(script, "undo() {{ {restore} undo.v{version}; }}");
+            // The tables of one text are committed one by one: of a text that is refused the first
+            // may be in already, and goes with those before it.
+            let before = if script.contains("undo_4()") { "undo_4" } else { ":" };
+            let _ = writeln!(
+                script,
+                "undo_{version}() {{ {restore} undo.v{version} 2>/dev/null; {before}; }}\n\
+                 {restore} rules.v{version} || {{ undo_{version}; exit 1; }}"
+            );
         }
         let folder = self.folder.to_string_lossy();
         run("sh", &["-c", &script, "sh", &folder], None)?;

@@ -4,7 +4,7 @@ mod others;
 
 use std::net::{SocketAddr, UdpSocket};
 
-use dnsalt_policy::{Family, Policy};
+use dnsalt_policy::{Family, Policy, Source};
 
 use crate::driver::{Driver, DriverError};
 use crate::{conntrack, sysctl};
@@ -50,6 +50,7 @@ pub fn preflight(policy: &Policy, driver: &dyn Driver) -> Vec<Finding> {
     findings.extend(others::keep_before_nat(&rules, policy));
     findings.extend(table_nearly_full(conntrack::usage()));
     findings.extend(forwarding(policy));
+    findings.extend(inner_servers(policy));
     findings.extend(fixed_port_53(policy));
     findings.extend(foreign_sources(policy));
     findings.extend(uncovered(policy));
@@ -104,6 +105,23 @@ fn forwarding(policy: &Policy) -> Option<Finding> {
             Severity::Note,
             "forwarding is off: only queries of this machine itself are salted",
             "for a gateway: sysctl -w net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1",
+        )
+    })
+}
+
+/// A router masquerades what it forwards, whichever way: servers inside see it ask for everybody.
+fn inner_servers(policy: &Policy) -> Option<Finding> {
+    let forwards = ["net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"];
+    let forwards = forwards.iter().any(|key| sysctl::number(key) == Some(1));
+    let devices = std::fs::read_to_string("/proc/thread-self/net/dev").unwrap_or_default();
+    // Two lines of heading, and lo.
+    let interfaces = devices.lines().count().saturating_sub(3);
+    let narrowed = !policy.interfaces().is_empty() || policy.names_servers();
+    (forwards && interfaces > 1 && !narrowed && *policy.source() == Source::Masquerade).then(|| {
+        Finding::new(
+            Severity::Note,
+            "forwarded queries come from this machine's address now, also those to servers of your own",
+            "if they tell clients apart by address: name the way out (--iface), or use --source keep",
         )
     })
 }

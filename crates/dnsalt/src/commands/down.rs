@@ -48,7 +48,8 @@ fn remove(driver: &dyn Driver, known: bool) -> anyhow::Result<bool> {
         Err(_) if !known => return Ok(false),
         result => result?,
     };
-    if installed.is_some() {
+    // Where we know that we began, there may be traces besides the rules.
+    if installed.is_some() || known {
         driver.remove()?;
     }
     Ok(installed.is_some())

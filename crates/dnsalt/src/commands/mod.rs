@@ -60,7 +60,7 @@ fn restore(
         up::cut([Some(current)]);
         return store.clear();
     };
-    up::install(store, previous, None)?;
+    up::install(store, previous)?;
     if previous.backend != current.backend {
         driver.remove()?;
     }

@@ -53,7 +53,7 @@ pub(super) fn run(args: &UpArgs, state_dir: &Path) -> Outcome {
         }
         return Ok(Verdict::Fine);
     }
-    change(args, &store, &configured, driver.as_ref(), before, state_dir)
+    change(args, &store, &configured, driver.as_ref(), before.as_ref(), state_dir)
 }
 
 /// Steps 2 to 8.
@@ -62,25 +62,25 @@ fn change(
     store: &Store,
     configured: &Configured,
     driver: &dyn Driver,
-    before: Option<State>,
+    before: Option<&State>,
     state_dir: &Path,
 ) -> Outcome {
     let name = args.health_name.as_deref();
     let healthy_before = if args.no_health { Health::NoServer } else { health::check(name) };
-    let previous = previous(before, store)?;
     let current = Installation::new(configured.settings.clone(), driver.name());
-    let mut state = State::new(current, previous);
+    let mut state = State::new(current, previous(before, store)?);
     if let Some(time) = args.confirm {
         state.unconfirmed = Some(undo_after(time, state_dir)?);
     }
-    if let Err(error) = put_in(store, &mut state, driver) {
-        // The driver is all or nothing, so the rules are as they were; the state is made to agree.
-        restore_state(store, &state)?;
+    if let Err(error) = put_in(store, &state, driver) {
+        // The driver does all or nothing: the rules are as they were, and so is the state.
+        write_back(store, before)?;
         return Err(Failure::CouldNot(error.context("nothing was changed")));
     }
+    retire_previous(store, &state);
     let cut = cut([Some(&state.current), state.previous.as_ref()]);
     if let Some(failure) = worse(&healthy_before, name, args.no_health) {
-        restore(store, &state.current, state.previous.as_ref())
+        undo(store, &state, before)
             .context("names do not resolve through the new rules, and they could not be undone")?;
         return Err(Failure::CouldNot(anyhow!(
             "names do not resolve through the new rules, so they were undone: {failure}"
@@ -92,27 +92,28 @@ fn change(
 }
 
 /// Puts an installation in without asking anything: for undoing a change of policy.
-pub(super) fn install(
-    store: &Store,
-    installation: &Installation,
-    previous: Option<Installation>,
-) -> anyhow::Result<()> {
+pub(super) fn install(store: &Store, installation: &Installation) -> anyhow::Result<()> {
     let driver = installation.backend().driver(store.folder());
-    let mut state = State::new(installation.clone(), previous);
-    put_in(store, &mut state, driver.as_ref())?;
+    let mut state = State::new(installation.clone(), None);
+    put_in(store, &state, driver.as_ref())?;
     complete(store, &mut state, driver.as_ref())
 }
 
-/// Steps 4 and 5; rules in another firewall go once the new ones are in.
-fn put_in(store: &Store, state: &mut State, driver: &dyn Driver) -> anyhow::Result<()> {
+/// Steps 4 and 5.
+fn put_in(store: &Store, state: &State, driver: &dyn Driver) -> anyhow::Result<()> {
     let policy = Configured::new(state.current.settings.clone())?.policy;
     store.write(state)?;
-    driver.apply(&policy)?;
-    match &state.previous {
-        Some(previous) if previous.backend != state.current.backend => {
-            Ok(previous.backend().driver(store.folder()).remove()?)
-        }
-        _ => Ok(()),
+    Ok(driver.apply(&policy)?)
+}
+
+/// Takes our rules out of another firewall, once the new ones are in. If that fails there are more
+/// rules than needed, none too few; `down` tries again.
+fn retire_previous(store: &Store, state: &State) {
+    if let Some(previous) = &state.previous
+        && previous.backend != state.current.backend
+        && let Err(error) = previous.backend().driver(store.folder()).remove()
+    {
+        output::say(&format!("warning: our old rules are still there: {error}"));
     }
 }
 
@@ -146,25 +147,32 @@ fn unchanged(state: &State, wanted: &Configured, driver: &dyn Driver) -> anyhow:
 }
 
 /// What there is to go back to: the policy that was in force, if it is still in the kernel.
-fn previous(before: Option<State>, store: &Store) -> anyhow::Result<Option<Installation>> {
+fn previous(before: Option<&State>, store: &Store) -> anyhow::Result<Option<Installation>> {
     let Some(before) = before else {
         return Ok(None);
     };
     let driver = before.current.backend().driver(store.folder());
     match driver.installed()? {
-        Some(_) if before.complete.is_some() => Ok(Some(before.current)),
-        _ => Ok(before.previous),
+        Some(_) if before.complete.is_some() => Ok(Some(before.current.clone())),
+        _ => Ok(before.previous.clone()),
     }
 }
 
-/// After a driver that refused: the state of what is still in force.
-fn restore_state(store: &Store, failed: &State) -> anyhow::Result<()> {
-    let Some(previous) = &failed.previous else {
-        return store.clear();
-    };
-    let mut state = State::new(previous.clone(), None);
-    let driver = previous.backend().driver(store.folder());
-    complete(store, &mut state, driver.as_ref())
+/// Back to the rules that were in force, and to their state.
+fn undo(store: &Store, state: &State, before: Option<&State>) -> anyhow::Result<()> {
+    restore(store, &state.current, state.previous.as_ref())?;
+    match before.filter(|before| Some(&before.current) == state.previous.as_ref()) {
+        Some(before) => store.write(before),
+        None => Ok(()),
+    }
+}
+
+/// The state as it was, with whoever waits to undo it.
+fn write_back(store: &Store, before: Option<&State>) -> anyhow::Result<()> {
+    match before {
+        Some(before) => store.write(before),
+        None => store.clear(),
+    }
 }
 
 /// Why names resolve worse than before; none if they do not.
