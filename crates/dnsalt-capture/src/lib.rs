@@ -1,4 +1,5 @@
-//! Where dnsalt gets packets from: live interfaces, through `AF_PACKET`.
+//! Where dnsalt gets packets from: live interfaces, through `AF_PACKET` ([`Live`]), and capture files
+//! ([`file`]).
 //!
 //! ```text
 //!   wire ── driver ── AF_PACKET tap ── tc, netfilter ── sockets
@@ -9,8 +10,11 @@
 //! The kernel takes the link header off (`SOCK_DGRAM`), so that Ethernet, tunnels and PPP look the
 //! same: every frame starts with its IP header. A filter in the kernel lets only the ports through
 //! that are wanted.
-// The socket calls of AF_PACKET have no safe wrapper; each block says why it is sound.
+// The socket calls of AF_PACKET and mapping a file have no safe wrapper; each block says why it is
+// sound.
 #![allow(unsafe_code)]
+
+pub mod file;
 
 mod filter;
 mod live;

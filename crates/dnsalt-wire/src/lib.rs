@@ -1,4 +1,4 @@
-//! Typed views on the bytes of IP, UDP, TCP and DNS: no IO, no allocation, no opinion.
+//! Typed views on the bytes of links, IP, UDP, TCP and DNS: no IO, no allocation, no opinion.
 //!
 //! Each view borrows the bytes that it was parsed from and reads its fields where they stand. Parsing
 //! checks once that the fixed part is there; accessors cannot fail after that. Hostile bytes give an
@@ -23,6 +23,7 @@ extern crate std;
 
 pub mod dns;
 pub mod ip;
+pub mod link;
 pub mod tcp;
 pub mod udp;
 
