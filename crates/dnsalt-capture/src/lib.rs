@@ -1,5 +1,5 @@
 //! Where dnsalt gets packets from: live interfaces, through `AF_PACKET` ([`Live`]), and capture files
-//! ([`file`]).
+//! ([`mod@file`]).
 //!
 //! ```text
 //!   wire ── driver ── AF_PACKET tap ── tc, netfilter ── sockets
