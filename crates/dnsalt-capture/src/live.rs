@@ -105,11 +105,16 @@ impl Live {
                 io::ErrorKind::PermissionDenied => {
                     OpenError::Permission { interface: interface.to_owned() }
                 }
-                _ => OpenError::System { interface: interface.to_owned(), operation, cause },
+                io::ErrorKind::NetworkDown => OpenError::Down { interface: interface.to_owned() },
+                _ => match cause.raw_os_error() {
+                    Some(libc::ENODEV | libc::ENXIO) => {
+                        OpenError::NoInterface { interface: interface.to_owned() }
+                    }
+                    _ => OpenError::System { interface: interface.to_owned(), operation, cause },
+                },
             }
         };
-        let index = socket::interface_index(interface)
-            .map_err(|_| OpenError::NoInterface { interface: interface.to_owned() })?;
+        let index = socket::interface_index(interface).map_err(failed("looking for it"))?;
         let fd = socket::open().map_err(failed("opening a packet socket"))?;
         socket::attach(&fd, filter.program()).map_err(failed("attaching the filter"))?;
         socket::stamp(&fd).map_err(failed("asking for time stamps"))?;

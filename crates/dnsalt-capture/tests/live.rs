@@ -183,6 +183,7 @@ fn says_why_it_cannot_capture() {
     assert!(went_down.is_err());
     assert_eq!(afterwards, 1);
     assert!(down.is_err(), "opened an interface that is down");
+    assert!(matches!(down, Err(OpenError::Down { .. })), "{down:?}");
 }
 
 #[test]

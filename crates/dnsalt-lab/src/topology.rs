@@ -25,6 +25,14 @@ pub struct Gateway {
     pub servers_v6: [IpAddr; 2],
 }
 
+impl Gateway {
+    /// The addresses of the servers in both families, IPv4 first.
+    pub fn servers(&self) -> [IpAddr; 4] {
+        let ([a, b], [c, d]) = (self.servers_v4, self.servers_v6);
+        [a, b, c, d]
+    }
+}
+
 /// Builds [`Gateway`].
 ///
 /// # Errors

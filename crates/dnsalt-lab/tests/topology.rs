@@ -25,7 +25,7 @@ fn the_resolver_asks_all_servers() {
         return;
     }
     let net = topology::gateway().unwrap();
-    let addresses: Vec<_> = net.servers_v4.into_iter().chain(net.servers_v6).collect();
+    let addresses = net.servers();
     let server = DnsServer::start(&net.upstream, &addresses).unwrap();
     for (id, &address) in (1..).zip(&addresses) {
         let own = if address.is_ipv4() { "10.53.1.2" } else { "fd53:1::2" };

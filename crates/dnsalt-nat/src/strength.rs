@@ -15,13 +15,14 @@ use dnsalt_policy::{Family, Policy};
 use crate::conntrack::{self, Entry};
 
 /// What a policy's rules are worth to one address family.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 pub struct Strength {
     /// Ports times source addresses to draw from.
     pub choices: u32,
     /// Seconds that a mapping stays open after the last packet.
     pub lifetime: u64,
-    per_query: bool,
+    /// Whether every query has a mapping of its own.
+    pub per_query: bool,
 }
 
 impl Strength {
@@ -39,6 +40,15 @@ impl Strength {
     pub fn of(policy: &Policy, family: Family) -> Self {
         let lifetime = policy.timeout().map_or_else(conntrack::default_timeout, u64::from);
         Self::new(policy, family, lifetime)
+    }
+
+    /// For the family that has the fewest choices: the same in both, but for a pool that has more
+    /// addresses in one.
+    pub fn weakest(policy: &Policy) -> Self {
+        let covered = policy.families().into_iter().map(|family| Self::of(policy, family));
+        let weakest = covered.min_by_key(|strength| strength.choices);
+        // A policy covers a family at least.
+        weakest.unwrap_or_else(|| Self::of(policy, Family::V4))
     }
 
     /// Bits against one open mapping: log2(P).

@@ -4,8 +4,9 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
-use dnsalt_wire::dns::{self, Message, Query};
+use dnsalt_wire::dns::Message;
 
+use crate::query::{any_address, query, random_label};
 use crate::resolv_conf;
 
 /// Nothing is signed there, so no resolver can make up the answer from what it remembers: a new
@@ -60,19 +61,12 @@ fn ask(server: IpAddr, name: Option<&str>) -> Result<(), String> {
 
 /// One question and the response code of its answer. Asks twice, as a stub resolver does.
 fn exchange(server: SocketAddr, name: &str) -> io::Result<u8> {
-    let any: IpAddr = if server.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
-    let socket = UdpSocket::bind((any, 0))?;
+    let socket = UdpSocket::bind((any_address(server), 0))?;
     socket.connect(server)?;
-    let id = u16::from_be_bytes(random());
-    let mut query = [0; 512];
-    let length = dns::write_query(
-        &mut query,
-        &Query { id, recursion_desired: true, name, qtype: dns::rrtype::A },
-    )
-    .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, format!("{name}: {error}")))?;
+    let (id, query) = query(name)?;
     let mut result = Err(io::ErrorKind::TimedOut.into());
     for _ in 0..2 {
-        socket.send(&query[..length])?;
+        socket.send(&query)?;
         result = answer(&socket, id, Instant::now() + PATIENCE / 2);
         if result.is_ok() {
             break;
@@ -98,19 +92,6 @@ fn answer(socket: &UdpSocket, id: u16, deadline: Instant) -> io::Result<u8> {
             return Ok(message.rcode());
         }
     }
-}
-
-/// Eight hexadecimal digits that nobody has asked for before.
-pub(crate) fn random_label() -> String {
-    format!("{:08x}", u32::from_be_bytes(random()))
-}
-
-/// Random bytes of the kernel.
-pub(crate) fn random<const N: usize>() -> [u8; N] {
-    let mut bytes = [0; N];
-    // Cannot fail with these flags once the kernel has booted; short reads only above 256 bytes.
-    let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
-    bytes
 }
 
 fn rcode_name(rcode: u8) -> String {

@@ -6,6 +6,7 @@
 //!              ├─ configuration   command line + dnsalt.toml -> Policy
 //!              ├─ state           /run/dnsalt: what was installed, by whom, since when
 //!              ├─ health          does a name still resolve?
+//!              ├─ query           queries that nobody can have foreseen
 //!              └─ probe           the experiment of `prove` and of the lab
 //! ```
 
@@ -18,6 +19,7 @@ mod health;
 mod interfaces;
 mod output;
 mod probe;
+mod query;
 mod resolv_conf;
 mod route;
 mod state;

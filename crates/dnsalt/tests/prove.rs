@@ -9,10 +9,7 @@ use std::time::Duration;
 use common::{BIN, Network, can_run, dnsalt, network};
 
 fn servers(network: &Network) -> String {
-    let net = &network.net;
-    let all: Vec<_> =
-        net.servers_v4.iter().chain(&net.servers_v6).map(ToString::to_string).collect();
-    all.join(",")
+    network.net.servers().map(|server| server.to_string()).join(",")
 }
 
 #[test]
@@ -190,7 +187,7 @@ fn dig_resolves_through_it() {
     for options in [&["up"][..], &["up", "--per-query"]] {
         dnsalt(&net.gateway, options).exits(0);
         for host in [&net.resolver, &net.gateway] {
-            for server in net.servers_v4.iter().chain(&net.servers_v6) {
+            for server in net.servers() {
                 for transport in ["+notcp", "+tcp"] {
                     let answer =
                         host.sh(&format!("dig +short {transport} @{server} www.test A")).unwrap();

@@ -5,7 +5,7 @@ use std::ops::Range;
 use dnsalt_wire::link::LinkType;
 
 use super::pcap::Pcap;
-use super::pcapng::Pcapng;
+use super::pcapng::{self, Pcapng};
 
 /// A format with what it has learned so far.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ impl Format {
     /// The format of a file that starts with these bytes.
     pub(super) fn of(bytes: &[u8]) -> Option<Self> {
         let magic = *bytes.first_chunk::<4>()?;
-        if magic == pcapng_magic() {
+        if magic == pcapng::SECTION_HEADER {
             return Some(Format::Pcapng(Pcapng::default()));
         }
         Pcap::of(magic).map(Format::Pcap)
@@ -55,11 +55,6 @@ impl Format {
             Format::Pcapng(pcapng) => pcapng.step(bytes),
         }
     }
-}
-
-/// A section header block; the same in both byte orders, so that it can be told before they are.
-fn pcapng_magic() -> [u8; 4] {
-    super::pcapng::SECTION_HEADER.to_be_bytes()
 }
 
 /// The byte order of the machine that wrote a file.

@@ -152,11 +152,6 @@ impl CaptureFile {
         self.damage.as_ref()
     }
 
-    /// Bytes read so far, as they came out of any compression.
-    pub fn position(&self) -> u64 {
-        self.source.position()
-    }
-
     fn end<T>(&mut self, what: &'static str) -> Option<T> {
         if self.damage.is_none() {
             let (offset, lost) = (self.source.position(), self.source.known_rest());

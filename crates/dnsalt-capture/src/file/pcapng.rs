@@ -13,7 +13,9 @@ use dnsalt_wire::link::LinkType;
 use super::LARGEST;
 use super::format::{Head, Order, Step};
 
-pub(super) const SECTION_HEADER: u32 = 0x0a0d_0d0a;
+/// The type of a section header block: the same in both byte orders, so that it can be told before
+/// they are.
+pub(super) const SECTION_HEADER: [u8; 4] = [0x0a, 0x0d, 0x0d, 0x0a];
 const INTERFACE: u32 = 1;
 const OLD_PACKET: u32 = 2;
 const SIMPLE_PACKET: u32 = 3;
@@ -47,7 +49,7 @@ impl Pcapng {
         if bytes.len() < FRAME {
             return Step::Need(FRAME);
         }
-        if bytes[..4] == SECTION_HEADER.to_be_bytes() {
+        if bytes[..4] == SECTION_HEADER {
             // Its length is in the byte order that it announces.
             self.order = match bytes[8..12] {
                 [0x1a, 0x2b, 0x3c, 0x4d] => Order::Big,

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use dnsalt_policy::{Family, Policy};
 
-use super::{Driver, DriverError, Installed, digest_in};
+use super::{Driver, DriverError, Installed};
 use crate::command::{exists, run};
 use crate::conntrack::{remove_timeout_policy, set_timeout_policy};
 use crate::render::{CHAIN, TAG, iptables, iptables_removal, timeout_policy};
@@ -112,9 +112,11 @@ impl Iptables {
             .map_err(|cause| DriverError::File { path: path.display().to_string(), cause })
     }
 
-    /// Loads a text for each family; if one is refused, those before it are taken back.
+    /// Loads a text for each family, with the text that takes it back; if one is refused, it and
+    /// those before it are taken back.
     fn load(&self, texts: &[(Family, String, String)]) -> Result<(), DriverError> {
         let mut script = String::from("cd \"$1\" || exit 1\n");
+        let mut undo_before = String::from(":");
         for (family, forward, back) in texts {
             let version = if *family == Family::V6 { 6 } else { 4 };
             self.write(&format!("rules.v{version}"), forward)?;
@@ -122,12 +124,13 @@ impl Iptables {
             let restore = format!("{} -w 10 --noflush", self.program(*family, "-restore"));
             // The tables of one text are committed one by one: of a text that is refused the first
             // may be in already, and goes with those before it.
-            let before = if script.contains("undo_4()") { "undo_4" } else { ":" };
+            let undo = format!("undo_{version}");
             let _ = writeln!(
                 script,
-                "undo_{version}() {{ {restore} undo.v{version} 2>/dev/null; {before}; }}\n\
-                 {restore} rules.v{version} || {{ undo_{version}; exit 1; }}"
+                "{undo}() {{ {restore} undo.v{version} 2>/dev/null; {undo_before}; }}\n\
+                 {restore} rules.v{version} || {{ {undo}; exit 1; }}"
             );
+            undo_before = undo;
         }
         let folder = self.folder.to_string_lossy();
         run("sh", &["-c", &script, "sh", &folder], None)?;
@@ -199,7 +202,7 @@ impl Driver for Iptables {
         if !found && missing.is_none() {
             return Ok(None);
         }
-        Ok(Some(Installed { digest: digest_in(&all), caught, fingerprint: all, missing }))
+        Ok(Some(Installed { caught, fingerprint: all, missing }))
     }
 
     fn apply(&self, policy: &Policy) -> Result<(), DriverError> {

@@ -36,8 +36,6 @@ pub trait Driver {
 /// Our rules as they are in the kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Installed {
-    /// The digest of the policy that they were made from; none if it cannot be found any more.
-    pub digest: Option<String>,
     /// New UDP and TCP flows that they caught; with per-query ports these are single queries.
     pub caught: u64,
     /// The rules without counters: differs when somebody changed them.
@@ -119,11 +117,4 @@ impl std::str::FromStr for Backend {
             )),
         }
     }
-}
-
-/// The digest behind the word `policy` in a comment of ours.
-fn digest_in(listing: &str) -> Option<String> {
-    let (_, rest) = listing.split_once("\"policy ")?;
-    let (digest, _) = rest.split_once('"')?;
-    Some(digest.to_owned())
 }

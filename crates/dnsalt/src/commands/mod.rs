@@ -34,10 +34,15 @@ pub(crate) fn run(cli: Cli) -> Outcome {
     }
 }
 
+/// Whether this process has a capability.
+fn may(capability: CapabilitySet) -> bool {
+    let have = capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.effective);
+    have.contains(capability)
+}
+
 /// Refuses early and in words where the kernel would refuse later and in numbers.
 fn need(capability: CapabilitySet, name: &str, what: &str) -> Result<(), Failure> {
-    let have = capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.effective);
-    if have.contains(capability) {
+    if may(capability) {
         return Ok(());
     }
     Err(Failure::CouldNot(anyhow::anyhow!("{what} needs root ({name}); run it with sudo")))

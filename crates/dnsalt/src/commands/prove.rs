@@ -1,6 +1,6 @@
 //! `dnsalt prove`: Rash's experiment of 2008, on the path of this machine's own queries.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeSet, HashSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ pub(super) fn run(args: &ProveArgs) -> Outcome {
     let plan = plan(args)?;
     need(CapabilitySet::NET_RAW, "CAP_NET_RAW", "watching the wire")?;
     let interfaces = interfaces(&plan)?;
-    let names: Vec<&str> = interfaces.keys().map(String::as_str).collect();
+    let names: Vec<&str> = interfaces.iter().map(String::as_str).collect();
     if !args.json {
         output::print(&format!(
             "Asking {} server{} {} times each over {} from port {}, watching {}.\n\n",
@@ -86,13 +86,8 @@ fn plan(args: &ProveArgs) -> Result<Plan, Failure> {
     if servers.is_empty() {
         servers = resolv_conf::servers().into_iter().map(|ip| SocketAddr::new(ip, 53)).collect();
     }
-    let mut known = Vec::new();
-    servers.retain(|server| {
-        !known.contains(server) && {
-            known.push(*server);
-            true
-        }
-    });
+    let mut known = HashSet::new();
+    servers.retain(|server| known.insert(*server));
     if let Some(bind) = args.bind
         && let Some(other) = servers.iter().find(|server| server.is_ipv4() != bind.is_ipv4())
     {
@@ -122,8 +117,8 @@ fn plan(args: &ProveArgs) -> Result<Plan, Failure> {
 }
 
 /// The interfaces that lead to the servers, by name.
-fn interfaces(plan: &Plan) -> Result<BTreeMap<String, Vec<SocketAddr>>, Failure> {
-    let mut interfaces = BTreeMap::<String, Vec<SocketAddr>>::new();
+fn interfaces(plan: &Plan) -> Result<BTreeSet<String>, Failure> {
+    let mut interfaces = BTreeSet::new();
     for server in &plan.servers {
         let name = route::interface_to(server.ip(), plan.bind)
             .with_context(|| format!("no way to {}", server.ip()))?;
@@ -133,7 +128,7 @@ fn interfaces(plan: &Plan) -> Result<BTreeMap<String, Vec<SocketAddr>>, Failure>
                 server.ip()
             )));
         }
-        interfaces.entry(name).or_default().push(*server);
+        interfaces.insert(name);
     }
     Ok(interfaces)
 }

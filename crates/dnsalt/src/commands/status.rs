@@ -61,10 +61,8 @@ struct Conntrack {
 /// Effective bits of the source port, of the weakest address family.
 #[derive(Debug, Serialize)]
 struct Bits {
-    choices: u32,
-    per_query: bool,
-    /// Seconds that an idle mapping stays open.
-    lifetime: u64,
+    #[serde(flatten)]
+    strength: Strength,
     /// Most mappings open now between one socket of a client and one server.
     open: usize,
     now: f64,
@@ -114,14 +112,9 @@ fn look(store: &Store) -> anyhow::Result<Status> {
 }
 
 fn bits(policy: &Policy, open: usize) -> Bits {
-    let strengths = policy.families().into_iter().map(|family| Strength::of(policy, family));
-    // A policy covers a family at least.
-    let weakest = strengths.min_by_key(|strength| strength.choices);
-    let strength = weakest.unwrap_or_else(|| Strength::of(policy, dnsalt_policy::Family::V4));
+    let strength = Strength::weakest(policy);
     Bits {
-        choices: strength.choices,
-        per_query: policy.per_query(),
-        lifetime: strength.lifetime,
+        strength,
         open,
         now: strength.bits_with(open as f64),
         // Per query: at the cap every port is open. Per flow: the one port is known.
@@ -181,7 +174,7 @@ impl Status {
         }
         if let Some(caught) = self.caught {
             let unit = match &self.strength {
-                Some(bits) if bits.per_query => "queries",
+                Some(bits) if bits.strength.per_query => "queries",
                 _ => "flows",
             };
             line("caught", &format!("{caught} {unit}"));
@@ -227,19 +220,16 @@ impl Status {
 impl Bits {
     /// The strength with its formulae, line by line.
     fn lines(&self) -> Vec<(&'static str, String)> {
-        let fresh = f64::from(self.choices).log2();
-        let per = if self.per_query { "query" } else { "flow" };
+        let Strength { choices, lifetime, per_query } = self.strength;
+        let fresh = self.strength.fresh_bits();
+        let per = if per_query { "query" } else { "flow" };
         let mut lines = vec![
-            (
-                "a port",
-                format!("is drawn for each {per}, and open until idle for {} s", self.lifetime),
-            ),
+            ("a port", format!("is drawn for each {per}, and open until idle for {lifetime} s")),
             (
                 "bits now",
                 format!(
-                    "{:.1} of {fresh:.1}: log2({} ports / {} open to one server at a time)",
+                    "{:.1} of {fresh:.1}: log2({choices} ports / {} open to one server at a time)",
                     self.now,
-                    self.choices,
                     self.open.max(1)
                 ),
             ),
@@ -248,18 +238,15 @@ impl Bits {
             None => lines.push((
                 "worst case",
                 format!(
-                    "{:.1}: one socket that asks at least every {} s stays on one port;\n\
+                    "{:.1}: one socket that asks at least every {lifetime} s stays on one port;\n\
                      {:11}whoever finds that port has only the query ID left to guess.\n\
                      {:11}Against that: dnsalt up --per-query",
-                    self.worst, self.lifetime, "", ""
+                    self.worst, "", ""
                 ),
             )),
             Some(cap) => {
-                let at = |rate: u64| {
-                    let open = (rate * self.lifetime).max(1) as f64;
-                    let bits = (f64::from(self.choices) / open).log2().max(0.0);
-                    format!("{bits:.1} at {rate}/s")
-                };
+                let at =
+                    |rate: u64| format!("{:.1} at {rate}/s", self.strength.bits_at(rate as f64));
                 let rates: Vec<_> = [1, 10, 100, 1000, 10_000]
                     .into_iter()
                     .filter(|rate| *rate < cap)
@@ -268,10 +255,9 @@ impl Bits {
                 lines.push((
                     "worst case",
                     format!(
-                        "log2(ports / (rate * {} s)), rate of one socket to one server:\n\
+                        "log2(ports / (rate * {lifetime} s)), rate of one socket to one server:\n\
                          {:11}{};\n\
                          {:11}{:.1} at {cap}/s, where ports run out and queries get lost",
-                        self.lifetime,
                         "",
                         rates.join(", "),
                         "",

@@ -23,11 +23,12 @@ use dnsalt_nat::{conntrack, render, reserved_ports};
 use dnsalt_policy::{Defaults, Policy, Source};
 use rustix::thread::CapabilitySet;
 
-use super::{need, need_net_admin, own_program, restore};
+use super::{may, need_net_admin, own_program, restore};
 use crate::cli::UpArgs;
 use crate::configuration::{self, Configured};
 use crate::exit::{Failure, Outcome, Verdict};
-use crate::health::{self, Health, random_label};
+use crate::health::{self, Health};
+use crate::query::random_label;
 use crate::state::{Complete, Installation, State, Store, Unconfirmed};
 use crate::{interfaces, output};
 
@@ -252,7 +253,7 @@ fn rules(policy: &Policy, driver: &dyn Driver) -> Result<String, Failure> {
 }
 
 fn dry_run(policy: &Policy, driver: &dyn Driver, rules: &str) -> Outcome {
-    if need(CapabilitySet::NET_ADMIN, "", "").is_ok() {
+    if may(CapabilitySet::NET_ADMIN) {
         for finding in preflight(policy, driver) {
             output::say(&shown(&finding));
         }
@@ -289,12 +290,9 @@ fn plan(policy: &Policy, driver: &dyn Driver) -> String {
         ports.count(),
         ports.bits(),
     );
-    text += &format!("a port   {}\n", sticking(policy));
-    let caps = policy.families().into_iter().map(|family| Strength::of(policy, family));
-    // The same in both families, but for a pool that has more addresses in one.
-    if let Some(strength) = caps.min_by_key(|strength| strength.choices)
-        && let Some(cap) = strength.cap()
-    {
+    let strength = Strength::weakest(policy);
+    text += &format!("a port   {}\n", sticking(&strength));
+    if let Some(cap) = strength.cap() {
         text += &format!(
             "cap      {cap} queries a second to one server ({} ports / {} s);\n\
              {:9}above that ports run out and queries get lost\n",
@@ -305,9 +303,9 @@ fn plan(policy: &Policy, driver: &dyn Driver) -> String {
 }
 
 /// For how long a port is used, in words.
-fn sticking(policy: &Policy) -> String {
-    let seconds = policy.timeout().map_or_else(conntrack::default_timeout, u64::from);
-    if policy.per_query() {
+fn sticking(strength: &Strength) -> String {
+    let seconds = strength.lifetime;
+    if strength.per_query {
         format!("is drawn for every query, and stays open for {seconds} s")
     } else {
         format!("is drawn for every flow, and kept until it was idle for {seconds} s")
@@ -324,12 +322,12 @@ fn report(policy: &Policy, driver: &dyn Driver, cut: usize, confirm: Option<Dura
             if cut == 1 { "" } else { "s" }
         );
     }
-    text += match confirm {
+    text += &match confirm {
         Some(time) => {
             let time = humantime::format_duration(time);
-            return text + &format!("\nIt is undone in {time} unless you say: dnsalt confirm\n");
+            format!("\nIt is undone in {time} unless you say: dnsalt confirm\n")
         }
-        None => "\nSee it on the wire: dnsalt prove     Undo it: dnsalt down\n",
+        None => "\nSee it on the wire: dnsalt prove     Undo it: dnsalt down\n".to_owned(),
     };
     text
 }

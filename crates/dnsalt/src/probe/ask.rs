@@ -1,15 +1,15 @@
 //! The asking half: one fixed source port for everything.
 
 use std::io::{self, Read as _, Write as _};
-use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use dnsalt_wire::dns::{self, Message, Query, rrtype};
+use dnsalt_wire::dns::Message;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 
 use super::Plan;
-use crate::health::random;
+use crate::query::{any_address, query};
 
 /// How long to wait for the answers after the last query.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -40,20 +40,12 @@ fn name(plan: &Plan, round: u16, server: usize) -> String {
     format!("{round}-{server}.{}", plan.zone)
 }
 
-fn query(name: &str) -> io::Result<(u16, Vec<u8>)> {
-    let id = u16::from_be_bytes(random());
-    let mut buffer = [0; 512];
-    let query = Query { id, recursion_desired: true, name, qtype: rrtype::A };
-    let length = dns::write_query(&mut buffer, &query)
-        .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, format!("{name}: {error}")))?;
-    Ok((id, buffer[..length].to_vec()))
-}
-
 /// The address to bind for a family: the plan's, or any.
 fn local(plan: &Plan, family_of: SocketAddr) -> SocketAddr {
-    let any: IpAddr = if family_of.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
     SocketAddr::new(
-        plan.bind.filter(|bind| bind.is_ipv4() == family_of.is_ipv4()).unwrap_or(any),
+        plan.bind
+            .filter(|bind| bind.is_ipv4() == family_of.is_ipv4())
+            .unwrap_or(any_address(family_of)),
         plan.sport,
     )
 }

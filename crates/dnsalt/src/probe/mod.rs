@@ -22,7 +22,7 @@ pub(crate) use wire::{Sighting, Wire};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use crate::health::random_label;
+use crate::query::random_label;
 
 /// What to ask, whom and how often.
 #[derive(Clone, Debug)]

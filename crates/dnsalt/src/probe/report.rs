@@ -58,6 +58,11 @@ impl Report {
         self.servers.iter().all(|server| server.judgement == Judgement::NotSeen)
     }
 
+    /// Whether no query was left without its answer.
+    pub(crate) fn all_answered(&self) -> bool {
+        self.servers.iter().all(|server| server.answered == server.queries)
+    }
+
     /// The table, 80 columns at most for IPv4.
     pub(crate) fn table(&self) -> String {
         let width = self.servers.iter().map(|s| shown(s.server).len()).max().unwrap_or(0).max(6);

@@ -22,8 +22,7 @@ pub(crate) fn network(programs: &[&str]) -> Option<Network> {
         return None;
     }
     let net = topology::gateway().unwrap();
-    let addresses: Vec<_> = net.servers_v4.into_iter().chain(net.servers_v6).collect();
-    let servers = DnsServer::start(&net.upstream, &addresses).unwrap();
+    let servers = DnsServer::start(&net.upstream, &net.servers()).unwrap();
     net.gateway.resolv_conf(&net.servers_v4).unwrap();
     net.resolver.resolv_conf(&net.servers_v4).unwrap();
     Some(Network { net, servers })

@@ -74,8 +74,7 @@ struct Lab {
 impl Lab {
     fn build() -> anyhow::Result<Self> {
         let net = topology::gateway().context("the lab's network could not be built")?;
-        let addresses: Vec<_> = net.servers_v4.into_iter().chain(net.servers_v6).collect();
-        let servers = DnsServer::start(&net.upstream, &addresses)?;
+        let servers = DnsServer::start(&net.upstream, &net.servers())?;
         let ruleset = net.gateway.sh("nft list ruleset")?;
         Ok(Lab { net, _servers: servers, expectations: Vec::new(), ruleset })
     }
@@ -112,13 +111,15 @@ impl Lab {
             ),
         ] {
             let report = self.trace(heading, case, &self.plan(FIXED, 2))?;
-            let answered = report.servers.iter().all(|s| s.answered == s.queries);
-            self.expect(what, seen_ports(&report), report.protected && answered);
+            self.expect(what, seen_ports(&report), report.protected && report.all_answered());
         }
         let tcp = Plan { tcp: true, ..self.plan(FIXED, 2) };
         let report = self.measure(Case::Forwarded, &tcp)?;
-        let answered = report.servers.iter().all(|s| s.answered == s.queries);
-        self.expect("the same over TCP", seen_ports(&report), report.protected && answered);
+        self.expect(
+            "the same over TCP",
+            seen_ports(&report),
+            report.protected && report.all_answered(),
+        );
         Ok(())
     }
 
@@ -165,8 +166,11 @@ impl Lab {
         let report = self.measure(Case::Forwarded, &plan)?;
         // Eight draws of 64508 are all different but for once in 2300 times.
         let fresh = report.servers.iter().all(|s| s.distinct_ports >= 7);
-        let answered = report.servers.iter().all(|s| s.answered == s.queries);
-        self.expect("--per-query: 8 quick queries, 8 ports", distinct(&report), fresh && answered);
+        self.expect(
+            "--per-query: 8 quick queries, 8 ports",
+            distinct(&report),
+            fresh && report.all_answered(),
+        );
         Ok(())
     }
 
@@ -183,7 +187,7 @@ impl Lab {
     }
 
     fn plan(&self, sport: u16, count: u16) -> Plan {
-        let servers = self.net.servers_v4.into_iter().chain(self.net.servers_v6);
+        let servers = self.net.servers().into_iter();
         Plan {
             servers: servers.map(|address| SocketAddr::new(address, 53)).collect(),
             count,
