@@ -12,9 +12,13 @@
 //! +--+--+--+--+--+--+--+--+--+--+--+--+--+--+--+--+   section 4.1.1
 //! ```
 
+mod edns;
+mod letters;
 mod name;
 mod query;
 
+pub use edns::Edns;
+pub use letters::Letters;
 pub use name::Name;
 pub use query::{Query, WriteError, write_query};
 
@@ -34,7 +38,7 @@ pub(crate) const HEADER: usize = 12;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Message<'a> {
     bytes: &'a [u8],
-    header: [u16; 3],
+    header: [u16; 6],
 }
 
 /// The first question of a message.
@@ -57,7 +61,11 @@ impl<'a> Message<'a> {
         if bytes.len() < HEADER {
             return Err(ParseError::Truncated);
         }
-        Ok(Message { bytes, header: [be16(bytes, 0)?, be16(bytes, 2)?, be16(bytes, 4)?] })
+        let mut header = [0; 6];
+        for (word, two) in header.iter_mut().zip(bytes.chunks_exact(2)) {
+            *word = u16::from_be_bytes([two[0], two[1]]);
+        }
+        Ok(Message { bytes, header })
     }
 
     /// The query ID.
@@ -87,6 +95,11 @@ impl<'a> Message<'a> {
 
     fn flags(&self) -> [u8; 2] {
         self.header[1].to_be_bytes()
+    }
+
+    /// Questions that there should be: one, as a rule.
+    pub fn questions(&self) -> u16 {
+        self.header[2]
     }
 
     /// The first question.

@@ -30,6 +30,8 @@ pub struct Transport<'a> {
     pub payload: &'a [u8],
     /// Whether it starts with the transport header: later fragments do not.
     pub first_fragment: bool,
+    /// Whether the packet is one of several fragments.
+    pub fragmented: bool,
 }
 
 impl<'a> Packet<'a> {
@@ -91,6 +93,8 @@ fn v4(bytes: &[u8]) -> Result<Packet<'_>, ParseError> {
             protocol: fixed[9],
             payload,
             first_fragment: be16(fixed, 6)? << 3 == 0,
+            // More fragments, or an offset.
+            fragmented: be16(fixed, 6)? & 0x3fff != 0,
         },
     })
 }
@@ -116,7 +120,8 @@ fn v6(bytes: &[u8]) -> Result<Packet<'_>, ParseError> {
 
 /// Follows the chain of extension headers (RFC 8200 section 4) to what is none.
 fn behind_extensions(first: u8, bytes: &[u8]) -> Result<Transport<'_>, ParseError> {
-    let (mut protocol, mut payload, mut first_fragment) = (first, bytes, true);
+    let (mut protocol, mut payload) = (first, bytes);
+    let (mut first_fragment, mut fragmented) = (true, false);
     for _ in 0..=MOST_HEADERS {
         let length = match protocol {
             // Hop-by-hop options, routing, destination options, mobility: in words of 8 after the first.
@@ -126,16 +131,18 @@ fn behind_extensions(first: u8, bytes: &[u8]) -> Result<Transport<'_>, ParseErro
             // Fragment: the upper 13 bits are the offset.
             44 => {
                 first_fragment = be16(payload, 2)? & 0xfff8 == 0;
+                // Some hosts send a header for a packet that is whole (RFC 6946).
+                fragmented = be16(payload, 2)? & 0xfff9 != 0;
                 8
             }
             _ => {
-                return Ok(Transport { protocol, payload, first_fragment });
+                return Ok(Transport { protocol, payload, first_fragment, fragmented });
             }
         };
         protocol = payload[0];
         payload = payload.get(length..).ok_or(ParseError::Truncated)?;
         if !first_fragment {
-            return Ok(Transport { protocol, payload, first_fragment });
+            return Ok(Transport { protocol, payload, first_fragment, fragmented });
         }
     }
     Err(ParseError::TooManyHeaders)
@@ -179,14 +186,15 @@ mod tests {
         let packet = Packet::parse(&bytes).unwrap();
         assert_eq!(packet.src(), IpAddr::from([192, 0, 2, 1]));
         assert_eq!(packet.dst(), IpAddr::from([192, 0, 2, 53]));
-        let expected = Transport { protocol: UDP, payload: b"payload", first_fragment: true };
+        let expected = Transport { protocol: UDP, payload: b"payload", first_fragment: true, fragmented: false };
         assert_eq!(packet.transport(), expected);
     }
 
     #[test]
     fn fragments_are_told_apart() {
         let first = v4_packet(0, 0x2000, b"");
-        assert!(Packet::parse(&first).unwrap().transport().first_fragment);
+        let first = Packet::parse(&first).unwrap().transport();
+        assert!(first.first_fragment && first.fragmented);
         let later = v4_packet(0, 185, b"");
         assert!(!Packet::parse(&later).unwrap().transport().first_fragment);
     }
@@ -196,11 +204,11 @@ mod tests {
         let mut inner = Vec::new();
         inner.extend_from_slice(&[60, 0, 0, 0, 0, 0, 0, 0]); // hop-by-hop, then
         inner.extend_from_slice(&[44, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]); // destination options
-        inner.extend_from_slice(&[UDP, 0, 0, 1, 0, 0, 0, 7]); // the first fragment
+        inner.extend_from_slice(&[UDP, 0, 0, 0, 0, 0, 0, 7]); // a fragment that is all there is
         inner.extend_from_slice(b"payload");
         let bytes = v6_packet(0, &inner);
         let packet = Packet::parse(&bytes).unwrap();
-        let expected = Transport { protocol: UDP, payload: b"payload", first_fragment: true };
+        let expected = Transport { protocol: UDP, payload: b"payload", first_fragment: true, fragmented: false };
         assert_eq!(packet.transport(), expected);
         assert_eq!(packet.dst(), "::35".parse::<IpAddr>().unwrap());
     }

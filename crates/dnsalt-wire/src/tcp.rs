@@ -7,6 +7,7 @@ use crate::{ParseError, be16};
 pub struct Tcp<'a> {
     src_port: u16,
     dst_port: u16,
+    flags: u8,
     payload: &'a [u8],
 }
 
@@ -22,7 +23,8 @@ impl<'a> Tcp<'a> {
         if header < 20 {
             return Err(ParseError::Malformed);
         }
-        Ok(Tcp { src_port, dst_port, payload: bytes.get(header..).ok_or(ParseError::Truncated)? })
+        let payload = bytes.get(header..).ok_or(ParseError::Truncated)?;
+        Ok(Tcp { src_port, dst_port, flags: bytes[13], payload })
     }
 
     /// The source port.
@@ -33,6 +35,11 @@ impl<'a> Tcp<'a> {
     /// The destination port.
     pub fn dst_port(&self) -> u16 {
         self.dst_port
+    }
+
+    /// Whether it opens a connection: SYN without ACK.
+    pub fn opens(&self) -> bool {
+        self.flags & 0x12 == 0x02
     }
 
     /// What it carries.
@@ -49,10 +56,13 @@ mod tests {
     fn options_are_passed_over() {
         let mut bytes = [0; 26];
         bytes[..4].copy_from_slice(&[0xad, 0x9c, 0, 53]);
-        bytes[12] = 6 << 4;
+        (bytes[12], bytes[13]) = (6 << 4, 0x02);
         bytes[24..].copy_from_slice(b"hi");
         let tcp = Tcp::parse(&bytes).unwrap();
         assert_eq!((tcp.src_port(), tcp.dst_port(), tcp.payload()), (44444, 53, &b"hi"[..]));
+        assert!(tcp.opens());
+        bytes[13] = 0x12;
+        assert!(!Tcp::parse(&bytes).unwrap().opens());
     }
 
     #[test]

@@ -39,6 +39,8 @@ pub(crate) enum Command {
     Down,
     /// Show what is installed, and how strong it is
     Status(StatusArgs),
+    /// Tell from captures, or live, who asks predictably and how bad it is
+    Check(CheckArgs),
     /// Show on the wire which ports queries leave from
     Prove(ProveArgs),
     /// Only print the rules, for a firewall that is not ours
@@ -182,6 +184,76 @@ pub(crate) struct StatusArgs {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// Capture files (pcap, pcapng, .gz, .zst), folders of them, or - for standard input
+    #[arg(value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+
+    /// Also take in these states, written by --state-out
+    #[arg(long, value_name = "STATE", num_args = 1..)]
+    pub(crate) merge: Vec<PathBuf>,
+
+    /// Ports that DNS is asked on
+    #[arg(long, value_name = "PORT", value_delimiter = ',', value_parser = port, default_value = "53")]
+    pub(crate) dns_port: Vec<u16>,
+
+    /// What the attacker sends: bits a second in packets of 100 bytes (100Mbit), or packets (50000pps)
+    #[arg(long, value_name = "RATE", value_parser = rate, default_value = "100Mbit",
+          help_heading = "Judgement")]
+    pub(crate) attacker: f64,
+
+    /// Servers that the right reply may come from, which the attacker has to guess
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..),
+          default_value = "1", help_heading = "Judgement")]
+    pub(crate) servers: u16,
+
+    /// Look harder: generators of several worker threads, long lags; takes seconds for each client
+    #[arg(long, help_heading = "Judgement")]
+    pub(crate) deep: bool,
+
+    /// List and explain all clients
+    #[arg(long, help_heading = "Output")]
+    pub(crate) all: bool,
+
+    /// Print JSON
+    #[arg(long, conflicts_with = "csv", help_heading = "Output")]
+    pub(crate) json: bool,
+
+    /// Print comma-separated values
+    #[arg(long, help_heading = "Output")]
+    pub(crate) csv: bool,
+
+    /// Write what was learnt to STATE, to be merged with that of other machines
+    #[arg(long, value_name = "STATE", help_heading = "Output")]
+    pub(crate) state_out: Option<PathBuf>,
+
+    /// Threads to read and judge with [default: one for each core]
+    #[arg(long, value_name = "N", value_parser = threads)]
+    pub(crate) threads: Option<usize>,
+}
+
+fn threads(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|n| (1..=256).contains(n)).ok_or_else(|| "give 1 to 256".to_owned())
+}
+
+/// Packets a second.
+fn rate(text: &str) -> Result<f64, String> {
+    let wrong = || "write it like 100Mbit, 1Gbit or 50000pps".to_owned();
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let number: f64 = number.parse().map_err(|_| wrong())?;
+    let bits = |factor: f64| number * factor / 8.0 / dnsalt_audit::attack::PACKET;
+    let rate = match unit.to_ascii_lowercase().trim_end_matches("/s") {
+        "pps" => number,
+        "kbit" => bits(1e3),
+        "mbit" => bits(1e6),
+        "gbit" => bits(1e9),
+        _ => return Err(wrong()),
+    };
+    if rate >= 1.0 && rate <= 1e12 { Ok(rate) } else { Err("less than one packet a second, or more than there are".to_owned()) }
 }
 
 #[derive(Clone, Debug, Args)]

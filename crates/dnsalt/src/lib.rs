@@ -12,6 +12,7 @@
 
 pub mod cli;
 
+mod check;
 mod commands;
 mod configuration;
 mod exit;

@@ -8,7 +8,7 @@ use super::pcap::Pcap;
 use super::pcapng::{self, Pcapng};
 
 /// A format with what it has learned so far.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Format {
     Pcap(Pcap),
     Pcapng(Pcapng),
@@ -47,6 +47,15 @@ impl Format {
             return Some(Format::Pcapng(Pcapng::default()));
         }
         Pcap::of(magic).map(Format::Pcap)
+    }
+
+    /// If what stands here looks like a record: its length, and seconds of its time (0 where that
+    /// would take knowing the interface).
+    pub(super) fn plausible(&self, bytes: &[u8]) -> Option<(usize, u32)> {
+        match self {
+            Format::Pcap(pcap) => pcap.plausible(bytes),
+            Format::Pcapng(pcapng) => pcapng.plausible(bytes).map(|length| (length, 0)),
+        }
     }
 
     pub(super) fn step(&mut self, bytes: &[u8]) -> Step {

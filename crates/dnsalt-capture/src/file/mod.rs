@@ -12,6 +12,7 @@
 mod format;
 mod pcap;
 mod pcapng;
+mod rounds;
 mod source;
 
 use std::fs::File;
@@ -19,6 +20,8 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use dnsalt_wire::link::LinkType;
+
+pub use rounds::Stretch;
 
 use format::{Format, Step};
 use source::Source;

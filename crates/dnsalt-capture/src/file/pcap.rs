@@ -14,7 +14,7 @@ const FILE_HEADER: usize = 24;
 const RECORD_HEADER: usize = 16;
 
 /// A pcap file.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Pcap {
     order: Order,
     /// Nanoseconds in a unit of the fraction.
@@ -34,6 +34,15 @@ impl Pcap {
             _ => return None,
         };
         Some(Pcap { order, unit, link: None })
+    }
+
+    /// Length and seconds of what looks like a packet.
+    pub(super) fn plausible(&self, bytes: &[u8]) -> Option<(usize, u32)> {
+        let header = bytes.get(..RECORD_HEADER)?;
+        let (captured, wire) = (self.order.length(header, 8), self.order.length(header, 12));
+        let fraction = u64::from(self.order.u32(header, 4)) * self.unit;
+        let good = (1..=wire).contains(&captured) && wire <= LARGEST && fraction < 1_000_000_000;
+        good.then(|| (RECORD_HEADER + captured, self.order.u32(header, 0)))
     }
 
     pub(super) fn step(&mut self, bytes: &[u8]) -> Step {

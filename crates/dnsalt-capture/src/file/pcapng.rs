@@ -28,13 +28,13 @@ const NANOSECONDS: u128 = 1_000_000_000;
 const MOST_INTERFACES: usize = 65_536;
 
 /// A pcapng file.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Pcapng {
     order: Order,
     interfaces: Vec<Interface>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Interface {
     link: LinkType,
     snaplen: u32,
@@ -45,6 +45,14 @@ struct Interface {
 }
 
 impl Pcapng {
+    /// The length of what looks like a block.
+    pub(super) fn plausible(&self, bytes: &[u8]) -> Option<usize> {
+        let length = self.order.length(bytes.get(..FRAME)?, 4);
+        let good = length >= FRAME && length.is_multiple_of(4) && length <= LARGEST + FRAME;
+        let again = bytes.get(length.checked_sub(4).filter(|_| good)?..length)?;
+        (self.order.length(again, 0) == length).then_some(length)
+    }
+
     pub(super) fn step(&mut self, bytes: &[u8]) -> Step {
         if bytes.len() < FRAME {
             return Step::Need(FRAME);

@@ -1,5 +1,6 @@
 //! The verbs, one file each.
 
+mod check;
 mod config;
 mod confirm;
 mod down;
@@ -26,6 +27,7 @@ pub(crate) fn run(cli: Cli) -> Outcome {
         Command::Confirm => confirm::run(&state_dir),
         Command::Down => down::run(&state_dir),
         Command::Status(args) => status::run(&args, &state_dir),
+        Command::Check(args) => check::run(&args),
         Command::Prove(args) => prove::run(&args),
         Command::Rules(args) => rules::run(&args),
         Command::Config(args) => config::run(&args),

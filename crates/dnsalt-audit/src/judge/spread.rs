@@ -1,0 +1,132 @@
+//! How evenly values are spread: too unevenly for chance, or too evenly.
+
+use statrs::function::gamma::gamma_lr;
+
+use super::Findings;
+use super::pools::Pool;
+use crate::finding::Subject;
+use crate::series::Series;
+use crate::tail::{chi_square_above, poisson_below};
+
+/// Values in each cell on average from which on chi-square's tail can be trusted where it is thin.
+const FULL: usize = 10;
+/// A range from which on ports are told apart by sixteenths of it.
+const PORT_RANGE: f64 = 4096.0;
+/// More queries do not show what these hide; and the numbers stay within what is exact.
+const MOST: usize = 8192;
+
+pub(super) fn run(series: &Series, draws: &[u16], pool: &Pool, findings: &mut Findings) {
+    let n = series.len().min(MOST);
+    let ids = &series.ids[..n];
+    if findings.list.iter().any(|f| f.subject == Subject::Id) {
+        // Whatever else the spread shows follows from that.
+    } else {
+        uneven_ids(ids, findings);
+        too_even(ids, findings);
+    }
+    let draws = &draws[..draws.len().min(MOST)];
+    if pool.width >= PORT_RANGE && pool.distinct * 4 > draws.len() && draws.len() >= 16 * FULL {
+        uneven_ports(draws, pool, findings);
+    }
+}
+
+/// Pearson's statistic for cells that are equally likely.
+fn chi_square(counts: &[u32]) -> f64 {
+    let n: u64 = counts.iter().map(|c| u64::from(*c)).sum();
+    let squares: u64 = counts.iter().map(|c| u64::from(*c) * u64::from(*c)).sum();
+    squares as f64 * counts.len() as f64 / n.max(1) as f64 - n as f64
+}
+
+fn uneven_ids(ids: &[u16], findings: &mut Findings) {
+    let mut best: Option<(f64, f64)> = None;
+    let mut look = |counts: &[u32], draws: usize, weight: f64| {
+        if draws < FULL * counts.len() {
+            return;
+        }
+        let chance = 4.0 * chi_square_above(chi_square(counts), counts.len() as f64 - 1.0);
+        let most = f64::from(counts.iter().copied().max().unwrap_or(1));
+        // The commonest cell says how much better the best guess is than a blind one.
+        let gain = (most * counts.len() as f64 / draws as f64).powf(weight);
+        if best.is_none_or(|(least, _)| chance < least) {
+            best = Some((chance, gain));
+        }
+    };
+    let (mut nibbles, mut both, mut high, mut low) = ([0; 16], [0; 16], [0; 256], [0; 256]);
+    for id in ids {
+        let [upper, lower] = id.to_be_bytes().map(usize::from);
+        nibbles[upper >> 4] += 1;
+        both[upper >> 4] += 1;
+        both[lower >> 4] += 1;
+        high[upper] += 1;
+        low[lower] += 1;
+    }
+    look(&nibbles, ids.len(), 1.0);
+    look(&both, 2 * ids.len(), 2.0);
+    look(&high, ids.len(), 1.0);
+    look(&low, ids.len(), 1.0);
+    if let Some((chance, gain)) = best {
+        findings.chance("uneven-ids", Subject::Id, chance, Some(65_536.0 / gain), || {
+            "some query IDs are commoner than others".to_owned()
+        });
+    }
+}
+
+fn uneven_ports(ports: &[u16], pool: &Pool, findings: &mut Findings) {
+    let mut counts = [0_u32; 16];
+    for port in ports {
+        let place = f64::from(port - pool.lowest) / pool.width * 16.0;
+        counts[(place as usize).min(15)] += 1;
+    }
+    let chance = chi_square_above(chi_square(&counts), 15.0);
+    let most = f64::from(counts.iter().copied().max().unwrap_or(1));
+    let gain = most * 16.0 / ports.len() as f64;
+    findings.chance("uneven-ports", Subject::Port, chance, Some(pool.by_range / gain), || {
+        "some ranges of ports are commoner than others".to_owned()
+    });
+}
+
+/// Values that avoid each other, as dealt from a deck: fewer pairs in equal cells than chance has.
+fn too_even(ids: &[u16], findings: &mut Findings) {
+    let n = ids.len();
+    let mut best: Option<(f64, u32)> = None;
+    for bits in 3..=10_u32 {
+        let cells = 1_usize << bits;
+        // With less than one in four cells there is nothing to be even about.
+        if n * 4 < cells || n < 100 {
+            continue;
+        }
+        for upper in [false, true] {
+            let mut counts = vec![0_u32; cells];
+            for id in ids {
+                let cell = if upper { id >> (16 - bits) } else { id & ((1 << bits) - 1) };
+                counts[usize::from(cell)] += 1;
+            }
+            let pairs: u64 = counts.iter().map(|c| u64::from(*c) * u64::from(c.saturating_sub(1)) / 2).sum();
+            let mean = n as f64 * (n as f64 - 1.0) / 2.0 / cells as f64;
+            let x = chi_square(&counts);
+            // Twice from above: pairs spread like a Poisson variable where cells are few, like a
+            // chi-square where they are full.
+            let by_square = gamma_lr((cells as f64 - 1.0) / 2.0, (x / 2.0).max(0.0));
+            let chance = 16.0 * poisson_below(pairs as f64, mean).max(by_square);
+            if best.is_none_or(|(least, _)| chance < least) {
+                best = Some((chance, bits));
+            }
+        }
+    }
+    if let Some((chance, bits)) = best {
+        findings.chance("too-even", Subject::Id, chance, None, || {
+            format!("query IDs are spread more evenly than chance has it ({bits} bits of them): they are dealt, not drawn")
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pearson() {
+        assert!((chi_square(&[10, 10, 10, 10])).abs() < 1e-9);
+        assert!((chi_square(&[20, 0]) - 20.0).abs() < 1e-9);
+    }
+}

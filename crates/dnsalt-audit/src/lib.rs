@@ -1,0 +1,26 @@
+//! The judge: how predictable are the DNS queries of a resolver to somebody who cannot see them?
+//!
+//! It knows no packets, only what they showed: times, addresses, ports, query IDs.
+//!
+//! ```text
+//!   event ──> state::State ──┬── counters over everything
+//!             (merges, files)└── the earliest queries: series
+//!                                    │
+//!              judge: tests that give a chance       predict: generators that are named
+//!                                    └───────┬───────────┘
+//!              judgement: what it is worth together, for whom (attack), in words
+//! ```
+
+pub mod attack;
+pub mod event;
+pub mod finding;
+pub mod judge;
+pub mod judgement;
+pub mod predict;
+pub mod series;
+pub mod state;
+mod tail;
+mod traits;
+mod words;
+
+pub use words::time;

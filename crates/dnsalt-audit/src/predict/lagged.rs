@@ -1,0 +1,61 @@
+//! Additive lagged Fibonacci generators: x(n) = x(n-j) + x(n-k), of which 16 bits are seen.
+//!
+//! What is cut off below may carry, so that one of two values comes next. glibc's `random()` has lags
+//! 3 and 31; Go's `math/rand` had 273 and 607.
+
+use super::{Effort, Hit};
+use crate::finding::{Predicted, Subject};
+
+/// All pairs of lags up to here are tried.
+const SHORT: usize = 64;
+/// Pairs with longer lags that somebody uses.
+const LONG: [(usize, usize); 5] = [(273, 607), (24, 55), (30, 127), (418, 1279), (103, 250)];
+/// Values that have to fit before it is worth predicting.
+const CHECK: usize = 4;
+const MOST: usize = 64;
+
+pub(super) fn find(ids: &[u16], effort: Effort) -> Option<Hit> {
+    let short = ids.len().saturating_sub(CHECK).min(SHORT);
+    let pairs = (2..=short).flat_map(|k| (1..k).map(move |j| (j, k)));
+    let long = LONG.into_iter().filter(|_| effort == Effort::Deep);
+    pairs.chain(long).find_map(|(j, k)| {
+        // In two places: a packet that is missing spoils the values after it.
+        let last = ids.len().saturating_sub(k + CHECK);
+        [0, last / 2].into_iter().find_map(|start| follow(ids.get(start..)?, j, k))
+    })
+}
+
+fn follow(ids: &[u16], j: usize, k: usize) -> Option<Hit> {
+    if ids.len() < k + CHECK {
+        return None;
+    }
+    let sum = |i: usize| ids[i - j].wrapping_add(ids[i - k]);
+    let difference = |i: usize| ids[i - k].wrapping_sub(ids[i - j]);
+    // A carry adds one to a sum, and takes one from a difference.
+    let plus = (k..k + CHECK).all(|i| ids[i].wrapping_sub(sum(i)) <= 1);
+    let minus = !plus && (k..k + CHECK).all(|i| difference(i).wrapping_sub(ids[i]) <= 1);
+    if !plus && !minus {
+        return None;
+    }
+    let mut predicted = Predicted::default();
+    for i in (k..ids.len()).take(MOST) {
+        let (base, other) = if plus {
+            (sum(i), sum(i).wrapping_add(1))
+        } else {
+            (difference(i), difference(i).wrapping_sub(1))
+        };
+        predicted.note(if ids[i] == other { other } else { base }, ids[i]);
+    }
+    let who = match (j, k) {
+        (3, 31) => ", as random() of the GNU C library",
+        (273, 607) => ", as math/rand of Go",
+        _ => "",
+    };
+    Some(Hit {
+        name: "lagged-fibonacci",
+        generator: format!("an additive lagged Fibonacci generator ({j}, {k}){who}"),
+        subject: Subject::Id,
+        predicted,
+        choices: 2.0,
+    })
+}

@@ -1,0 +1,125 @@
+//! What is known of every resolver: bounded, mergeable, and written to files.
+//!
+//! Of each resolver there are counters over all packets, and its earliest queries, so many as there
+//! is room for: "the earliest n of a set" is the same whichever way the set was put together, so that
+//! states merge in any order with the same result.
+
+mod counters;
+mod file;
+mod outstanding;
+mod resolver;
+mod sample;
+mod shard;
+
+use std::net::IpAddr;
+
+pub use counters::Counters;
+pub use file::StateError;
+pub use sample::Sample;
+pub use shard::Shard;
+
+use crate::event::{Address, Event};
+use resolver::Resolver;
+
+/// Shards of a state: fixed, so that the result does not depend on the number of threads.
+pub const SHARDS: usize = 16;
+
+/// All that was observed.
+#[derive(Clone, Debug)]
+pub struct State {
+    shards: Vec<Shard>,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        State { shards: vec![Shard::default(); SHARDS] }
+    }
+}
+
+/// One resolver, to be judged.
+#[derive(Clone, Copy, Debug)]
+pub struct Observed<'a> {
+    /// Its address.
+    pub address: IpAddr,
+    /// Over all its packets.
+    pub counters: &'a Counters,
+    /// The first and the last query, in nanoseconds since 1970.
+    pub span: Option<(u64, u64)>,
+    /// Its earliest queries in order, without retransmissions.
+    pub samples: &'a [Sample],
+    servers: &'a [Address],
+}
+
+impl Observed<'_> {
+    /// The address of the server of a sample.
+    pub fn server(&self, sample: &Sample) -> IpAddr {
+        self.servers[sample.server as usize].into()
+    }
+}
+
+impl State {
+    /// Takes notice of a packet.
+    pub fn observe(&mut self, event: &Event) {
+        let hash = event.client.hash();
+        self.shards[shard_of(hash)].observe_hashed(event, hash);
+    }
+
+    /// The shards, for threads that work on some of them each.
+    pub fn shards_mut(&mut self) -> &mut [Shard] {
+        &mut self.shards
+    }
+
+    /// Adds what another state knows. The order of merging does not matter.
+    pub fn merge(&mut self, mut other: State) {
+        for (mine, theirs) in self.shards.iter_mut().zip(&mut other.shards) {
+            theirs.settle();
+            for resolver in theirs.resolvers() {
+                mine.absorb(resolver.clone(), theirs.servers());
+            }
+        }
+    }
+
+    /// Puts the samples in order; to be called before [`State::resolvers`].
+    pub fn settle(&mut self) {
+        for shard in &mut self.shards {
+            shard.settle();
+        }
+    }
+
+    /// Every resolver that asked, in no particular order.
+    pub fn resolvers(&self) -> impl Iterator<Item = Observed<'_>> {
+        self.shards.iter().flat_map(|shard| {
+            shard.resolvers().iter().map(|resolver| Observed {
+                address: resolver.address.into(),
+                counters: &resolver.counters,
+                span: resolver.span,
+                samples: &resolver.samples,
+                servers: shard.servers(),
+            })
+        })
+    }
+
+    fn absorb(&mut self, resolver: Resolver, servers: &[Address]) {
+        let shard = shard_of(resolver.address.hash());
+        self.shards[shard].absorb(resolver, servers);
+    }
+}
+
+impl Shard {
+    /// Takes notice of a packet whose client belongs to this shard, see [`Event::shard`].
+    pub fn observe(&mut self, event: &Event) {
+        self.observe_hashed(event, event.client.hash());
+    }
+}
+
+impl Event {
+    /// The shard of a state that it belongs to.
+    pub fn shard(&self) -> usize {
+        shard_of(self.client.hash())
+    }
+}
+
+fn shard_of(hash: u64) -> usize {
+    // The upper bits: the lower ones place it in the tables of the shard.
+    (hash >> 60) as usize & (SHARDS - 1)
+}

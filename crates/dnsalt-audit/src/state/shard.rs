@@ -1,0 +1,256 @@
+//! A part of the resolvers, with all that is needed to observe them: parts do not share anything, so
+//! that threads can work on them side by side.
+
+use hashbrown::HashTable;
+
+use super::counters::Counters;
+use super::outstanding::{Miss, Outstanding};
+use super::resolver::Resolver;
+use super::sample::Sample;
+use crate::event::{Address, Event, Kind, QueryTraits, ReplyTraits};
+
+/// Samples that one shard keeps of all its resolvers together: 7.5 MB.
+const BUDGET: usize = 5 << 16;
+/// The most that it keeps of one resolver: enough for a Mersenne Twister.
+const MOST: usize = 1 << 16;
+/// The fewest, however many resolvers there are: enough for a first judgement.
+const FEWEST: usize = 32;
+
+/// Replies within so long after the first packet may answer what was asked before it.
+const WARM_UP: u64 = 5_000_000_000;
+/// So long after a near miss, a connection over TCP is taken for its consequence.
+const MOVE_TO_TCP: u64 = 3_000_000_000;
+
+/// Resolvers whose addresses have the same hash in the lowest bits.
+#[derive(Clone, Debug)]
+pub struct Shard {
+    resolvers: Vec<Resolver>,
+    index: HashTable<u32>,
+    servers: Vec<Address>,
+    server_index: HashTable<u32>,
+    outstanding: Outstanding,
+    start: u64,
+    capacity: usize,
+}
+
+impl Default for Shard {
+    fn default() -> Self {
+        Shard {
+            resolvers: Vec::new(),
+            index: HashTable::new(),
+            servers: Vec::new(),
+            server_index: HashTable::new(),
+            outstanding: Outstanding::default(),
+            start: u64::MAX,
+            capacity: MOST,
+        }
+    }
+}
+
+/// The place of an address in a list, with a new place for a new one; whether it is new.
+fn place(index: &mut HashTable<u32>, list: &[Address], address: Address) -> (usize, bool) {
+    use hashbrown::hash_table::Entry;
+    let at = |place: u32| list[place as usize];
+    match index.entry(address.hash(), |i| at(*i) == address, |i| at(*i).hash()) {
+        Entry::Occupied(entry) => (*entry.get() as usize, false),
+        Entry::Vacant(entry) => {
+            entry.insert(u32::try_from(list.len()).unwrap_or(u32::MAX));
+            (list.len(), true)
+        }
+    }
+}
+
+impl Shard {
+    /// Takes notice of a packet. `hash` is that of the client, which the caller has at hand.
+    pub(super) fn observe_hashed(&mut self, event: &Event, hash: u64) {
+        self.start = self.start.min(event.time);
+        match &event.kind {
+            Kind::Query(traits) => self.query(event, traits, hash),
+            Kind::Reply(traits, fragmented) => {
+                if *fragmented && let Some(resolver) = self.known(event.client, hash) {
+                    resolver.counters.fragments += 1;
+                }
+                self.reply(event, traits, hash);
+            }
+            Kind::TcpOpened => {
+                let resolver = self.resolver(event.client, hash);
+                resolver.counters.tcp_opened += 1;
+                if resolver.near_miss > 0 && event.time < resolver.near_miss + MOVE_TO_TCP {
+                    resolver.counters.tcp_after_mismatch += 1;
+                    resolver.near_miss = 0;
+                }
+            }
+            Kind::TcpQuery => self.resolver(event.client, hash).counters.tcp_queries += 1,
+        }
+    }
+
+    fn query(&mut self, event: &Event, traits: &QueryTraits, hash: u64) {
+        let again = self.outstanding.is_retransmission(hash, event);
+        let server = if again { 0 } else { self.server(event.server) };
+        let at = self.resolver_at(event.client, hash);
+        let resolver = &mut self.resolvers[at];
+        resolver.widen(event.time, event.time);
+        let counters = &mut resolver.counters;
+        counters.queries += 1;
+        if again {
+            counters.retransmissions += 1;
+            return;
+        }
+        counters.edns += u64::from(traits.edns.is_some());
+        counters.edns_size_sum += u64::from(traits.edns.unwrap_or(0));
+        counters.dnssec_ok += u64::from(traits.dnssec_ok);
+        counters.cookies += u64::from(traits.cookie.is_some());
+        let sample = Sample {
+            time: event.time,
+            server,
+            question: event.question,
+            port: event.port,
+            id: event.id,
+            delay: 0,
+            letters: traits.letters,
+            upper: traits.upper,
+        };
+        let kept = resolver.keep(sample, self.capacity, &self.servers);
+        self.outstanding.ask(hash, event, kept, traits.cookie);
+    }
+
+    fn reply(&mut self, event: &Event, traits: &ReplyTraits, hash: u64) {
+        let warm = event.time >= self.start.saturating_add(WARM_UP);
+        let Some(asked) = self.outstanding.asked(hash, event) else {
+            let miss = self.outstanding.miss(hash, event);
+            if let Some(resolver) = self.known(event.client, hash).filter(|_| warm) {
+                resolver.missed(event, miss);
+            }
+            return;
+        };
+        let right = traits.questionless || asked.question == event.question;
+        let (sample, again) = (asked.sample, asked.answered);
+        let cookie = asked.cookie.map(|sent| traits.cookie == Some(sent));
+        let micros = event.time.saturating_sub(asked.time) / 1000;
+        asked.answered |= right;
+        if right && !again {
+            self.outstanding.answer(hash, event);
+        }
+        let Some(resolver) = self.known(event.client, hash) else { return };
+        let counters = &mut resolver.counters;
+        if !right {
+            counters.wrong_question += 1;
+            resolver.near_miss = event.time;
+            return;
+        }
+        if again {
+            counters.duplicate_replies += 1;
+            return;
+        }
+        counters.answered += 1;
+        counters.answer_micros = counters.answer_micros.saturating_add(micros);
+        counters.truncated_replies += u64::from(traits.truncated);
+        match cookie {
+            Some(true) => counters.cookies_returned += 1,
+            Some(false) => counters.cookies_missing += 1,
+            None => {}
+        }
+        // Samples may have moved since; this one is known by what it is.
+        if let Some(sample) = sample.and_then(|at| resolver.samples.get_mut(at as usize))
+            && (sample.port, sample.id, sample.delay) == (event.port, event.id, 0)
+        {
+            sample.answer_at(event.time);
+        }
+    }
+
+    /// The index of a server, which is new to the list if need be.
+    fn server(&mut self, address: Address) -> u32 {
+        let (at, new) = place(&mut self.server_index, &self.servers, address);
+        if new {
+            self.servers.push(address);
+        }
+        u32::try_from(at).unwrap_or(u32::MAX)
+    }
+
+    fn known(&mut self, address: Address, hash: u64) -> Option<&mut Resolver> {
+        let at = self.index.find(hash, |at| self.resolvers[*at as usize].address == address)?;
+        self.resolvers.get_mut(*at as usize)
+    }
+
+    fn resolver(&mut self, address: Address, hash: u64) -> &mut Resolver {
+        let at = self.resolver_at(address, hash);
+        &mut self.resolvers[at]
+    }
+
+    fn resolver_at(&mut self, address: Address, hash: u64) -> usize {
+        let is_it = |at: &u32| self.resolvers[*at as usize].address == address;
+        if let Some(at) = self.index.find(hash, is_it) {
+            return *at as usize;
+        }
+        let at = self.resolvers.len();
+        self.resolvers.push(Resolver::new(address));
+        let hash_of = |at: &u32| self.resolvers[*at as usize].address.hash();
+        self.index.insert_unique(hash, u32::try_from(at).unwrap_or(u32::MAX), hash_of);
+        self.fit();
+        at
+    }
+
+    /// Makes room for more resolvers by keeping less of each.
+    fn fit(&mut self) {
+        // In steps, so that this is done rarely.
+        let capacity = (BUDGET / self.resolvers.len().max(1)).clamp(FEWEST, MOST);
+        let capacity = capacity & !(capacity.next_power_of_two() / 8 - 1);
+        if capacity < self.capacity {
+            self.capacity = capacity;
+            for resolver in &mut self.resolvers {
+                if resolver.samples.len() > capacity {
+                    resolver.settle(capacity, &self.servers);
+                }
+            }
+        }
+    }
+
+    /// Takes over a resolver from elsewhere, whose samples name servers by an index into `servers`.
+    pub(super) fn absorb(&mut self, other: Resolver, servers: &[Address]) {
+        let table: Vec<u32> = servers.iter().map(|address| self.server(*address)).collect();
+        let at = self.resolver_at(other.address, other.address.hash());
+        let resolver = &mut self.resolvers[at];
+        resolver.counters.add(&other.counters);
+        if let Some((first, last)) = other.span {
+            resolver.widen(first, last);
+        }
+        let moved = other.samples.into_iter().map(|sample| Sample {
+            server: table[sample.server as usize],
+            ..sample
+        });
+        resolver.samples.extend(moved);
+        resolver.sorted = false;
+        resolver.settle(self.capacity, &self.servers);
+    }
+
+    /// Puts everything in order, for judging and writing.
+    pub(super) fn settle(&mut self) {
+        for resolver in &mut self.resolvers {
+            resolver.settle(self.capacity, &self.servers);
+        }
+    }
+
+    pub(super) fn resolvers(&self) -> &[Resolver] {
+        &self.resolvers
+    }
+
+    pub(super) fn servers(&self) -> &[Address] {
+        &self.servers
+    }
+}
+
+impl Resolver {
+    fn missed(&mut self, event: &Event, miss: Miss) {
+        let Counters { wrong_id, wrong_server, wrong_port, duplicate_replies, .. } =
+            &mut self.counters;
+        match miss {
+            Miss::Id => {
+                *wrong_id += 1;
+                self.near_miss = event.time;
+            }
+            Miss::Server => *wrong_server += 1,
+            Miss::Port => *wrong_port += 1,
+            Miss::Late => *duplicate_replies += 1,
+        }
+    }
+}

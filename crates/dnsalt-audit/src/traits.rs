@@ -1,0 +1,187 @@
+//! What else protects a resolver, or hurts it: letter case, cookies, identical queries, giving up.
+
+use serde::Serialize;
+
+use crate::state::{Counters, Observed, Sample};
+
+/// A query that nobody answered counts as outstanding for so long: shorter than resolvers wait
+/// before they ask again from another port.
+const UNANSWERED: u64 = 400_000_000;
+/// Places of the table of questions: a power of two.
+const QUESTIONS: usize = 1 << 12;
+/// So long a query is asked again before it is given up.
+const SAME_DRAW: u64 = 30_000_000_000;
+/// Names with fewer letters often are all of one case by chance.
+const TELLING: u8 = 8;
+
+/// Random case of letters (draft-vixie-dnsext-dns0x20).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct LetterCase {
+    /// The share of names with eight letters or more that mix their case.
+    pub mixed: f64,
+    /// Bits that it adds to every query: -log2 of the mean chance of a guess, so that short names
+    /// count for what they are. 0 unless all names are mixed.
+    pub bits: f64,
+}
+
+/// The case of the letters of all queries.
+pub(crate) fn letter_case(samples: &[Sample]) -> LetterCase {
+    let (mut telling, mut mixed, mut letters, mut upper, mut guess) = (0_u64, 0_u64, 0_u64, 0_u64, 0.0);
+    for sample in samples {
+        letters += u64::from(sample.letters);
+        upper += u64::from(sample.upper);
+        guess += (-f64::from(sample.letters)).exp2();
+        if sample.letters >= TELLING {
+            telling += 1;
+            mixed += u64::from(sample.upper > 0 && sample.upper < sample.letters);
+        }
+    }
+    if telling == 0 {
+        return LetterCase::default();
+    }
+    let share = mixed as f64 / telling as f64;
+    let even = (0.45..0.55).contains(&(upper as f64 / letters as f64));
+    let bits = if share > 0.97 && even && telling >= 10 {
+        -(guess / samples.len() as f64).log2()
+    } else {
+        0.0
+    };
+    LetterCase { mixed: share, bits }
+}
+
+/// Bits that cookies (RFC 7873) add: the attacker takes the servers that do not return them.
+pub(crate) fn cookie_bits(counters: &Counters) -> f64 {
+    let asked = counters.queries - counters.retransmissions.min(counters.queries);
+    // A server's first answer, an error perhaps, has none: but a few of many are not all.
+    let without = counters.cookies_missing + asked.saturating_sub(counters.cookies);
+    if counters.cookies_returned < 20 {
+        return 0.0;
+    }
+    if without == 0 {
+        return 64.0;
+    }
+    let share = without as f64 / (without + counters.cookies_returned) as f64;
+    -share.log2()
+}
+
+/// The largest number of queries for one question to one server that were outstanding at a time,
+/// with different ports or IDs: each is a target of its own (CERT VU#800113, the third fault).
+pub(crate) fn identical(samples: &[Sample]) -> usize {
+    let mut last = vec![u32::MAX; QUESTIONS];
+    let mut before = vec![u32::MAX; samples.len()];
+    let mut most = usize::from(!samples.is_empty());
+    let end = |s: &Sample| s.time.saturating_add(s.delay().unwrap_or(UNANSWERED));
+    for (i, sample) in samples.iter().enumerate() {
+        let key = crate::event::mix(u64::from(sample.question) << 32 | u64::from(sample.server));
+        let place = &mut last[key as usize & (QUESTIONS - 1)];
+        before[i] = std::mem::replace(place, u32::try_from(i).unwrap_or(u32::MAX));
+        let (mut open, mut at) = (1, before[i]);
+        while let Some(earlier) = samples.get(at as usize) {
+            let same = (earlier.question, earlier.server) == (sample.question, sample.server);
+            if !same || end(earlier) <= sample.time {
+                break;
+            }
+            open += usize::from((earlier.port, earlier.id) != (sample.port, sample.id));
+            at = before[at as usize];
+        }
+        most = most.max(open);
+    }
+    most
+}
+
+/// Samples without those that repeat port, ID and question of an earlier one: asked again, at another
+/// server as a rule, not drawn again. And how many these are.
+pub(crate) fn drawn(samples: &[Sample]) -> (Vec<Sample>, usize) {
+    // Open addressing, with at least half of the places free.
+    let places = (2 * samples.len()).next_power_of_two().max(16);
+    let mut table = vec![u32::MAX; places];
+    let mut kept: Vec<Sample> = Vec::with_capacity(samples.len());
+    for sample in samples {
+        let salt = u64::from(sample.port) << 48 | u64::from(sample.id) << 32;
+        let mut at = crate::event::mix(salt | u64::from(sample.question)) as usize & (places - 1);
+        let again = loop {
+            match kept.get(table[at] as usize) {
+                Some(earlier) if same_draw(earlier, sample) => break true,
+                Some(_) => at = (at + 1) & (places - 1),
+                None => break false,
+            }
+        };
+        if !again {
+            table[at] = u32::try_from(kept.len()).unwrap_or(u32::MAX);
+            kept.push(*sample);
+        }
+    }
+    let again = samples.len() - kept.len();
+    (kept, again)
+}
+
+fn same_draw(earlier: &Sample, later: &Sample) -> bool {
+    let what = |s: &Sample| (s.question, s.port, s.id);
+    // A client with a constant ID asks the same again in earnest, some time later.
+    what(earlier) == what(later) && later.time.saturating_sub(earlier.time) < SAME_DRAW
+}
+
+/// After how many near misses the resolver leaves UDP, and how long a window is in seconds; none if
+/// it was not seen to.
+pub(crate) fn gives_up(observed: &Observed<'_>) -> Option<(f64, f64)> {
+    let counters = observed.counters;
+    let misses = counters.wrong_id + counters.wrong_question;
+    if counters.tcp_after_mismatch < 3 || counters.tcp_after_mismatch * 2 < misses {
+        return None;
+    }
+    let k = misses as f64 / counters.tcp_after_mismatch as f64;
+    let rtt = counters.answer_micros as f64 / counters.answered.max(1) as f64 / 1e6;
+    // RFC 5452 takes a tenth of a second where nothing better is known.
+    Some((k.max(1.0), rtt.max(0.1)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(time: u64, question: u32, port: u16) -> Sample {
+        Sample { time, server: 0, question, port, id: 0, delay: 0, letters: 10, upper: 5 }
+    }
+
+    #[test]
+    fn identical_queries_at_a_time() {
+        let second = 1_000_000_000;
+        let mut samples: Vec<Sample> = (0..5).map(|i| sample(i, 7, 1000 + i as u16)).collect();
+        assert_eq!(identical(&samples), 5);
+        assert_eq!(identical(&[]), 0);
+        // Answered before the next was asked.
+        for (i, sample) in samples.iter_mut().enumerate() {
+            sample.time = i as u64 * second;
+            sample.answer_at(sample.time + second / 2);
+        }
+        assert_eq!(identical(&samples), 1);
+        let different: Vec<Sample> = (0..5).map(|i| sample(0, i, 1000)).collect();
+        assert_eq!(identical(&different), 1);
+    }
+
+    #[test]
+    fn case_counts_where_all_names_have_it() {
+        let mixed: Vec<Sample> = (0..40).map(|i| sample(i, 0, 0)).collect();
+        let case = letter_case(&mixed);
+        assert!((case.bits - 10.0).abs() < 1e-9 && (case.mixed - 1.0).abs() < 1e-9);
+        let mut some = mixed;
+        some[3].upper = 0;
+        some[4].upper = 0;
+        assert!(letter_case(&some).bits < 1e-9);
+    }
+
+    #[test]
+    fn cookies_count_where_all_servers_return_them() {
+        let all = Counters {
+            queries: 100,
+            cookies: 100,
+            cookies_returned: 100,
+            answered: 100,
+            ..Counters::default()
+        };
+        assert!((cookie_bits(&all) - 64.0).abs() < 1e-9);
+        let half = Counters { cookies_returned: 50, cookies_missing: 50, ..all.clone() };
+        assert!((cookie_bits(&half) - 1.0).abs() < 1e-9);
+        assert!(cookie_bits(&Counters::default()) < 1e-9);
+    }
+}

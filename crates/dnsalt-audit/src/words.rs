@@ -1,0 +1,166 @@
+//! Numbers in plain words.
+
+use crate::attack::Verdict;
+use crate::finding::Subject;
+use crate::judge::grouped;
+use crate::judgement::Judgement;
+use crate::predict::Effort;
+use crate::series::Series;
+
+/// The grade of DNS-OARC's porttest, which ran from 2008 to 2023 and asked 26 times.
+pub(crate) fn oarc(deviation: f64, sample: usize) -> &'static str {
+    match deviation {
+        _ if sample < 2 => "-",
+        d if d >= 3980.0 => "GREAT",
+        d if d >= 296.0 => "GOOD",
+        _ => "POOR",
+    }
+}
+
+/// What a sample of this size, or this kind, cannot show.
+pub(crate) fn untested(series: &Series, effort: Effort) -> Vec<String> {
+    let n = series.len();
+    let mut list = Vec::new();
+    for (least, what) in [
+        (12, "truncated linear congruential generators (12 queries), drand48 (12)"),
+        (26, "xoshiro128** and V8's Math.random() (26 queries)"),
+        (60, "glibc's random() (60 queries)"),
+        (160, "uneven query IDs (160 queries)"),
+        (300, "pools of thousands of ports, and linear generators of any kind (320 queries)"),
+        (2000, "query IDs that are dealt, not drawn (2,000 queries)"),
+        (40_000, "the Mersenne Twister (40,000 queries)"),
+    ] {
+        if n < least {
+            list.push(what.to_owned());
+        }
+    }
+    if effort == Effort::Normal {
+        list.push("generators of several worker threads, and long lags (--deep)".to_owned());
+    }
+    let first = series.servers.first();
+    if series.servers.iter().all(|server| Some(server) == first) {
+        list.push("whether several servers see the same port (all queries went to one)".to_owned());
+    }
+    list
+}
+
+/// Why the verdict is what it is.
+pub(crate) fn reason(judgement: &Judgement) -> String {
+    let Judgement { ports, target, sample, findings, .. } = judgement;
+    if judgement.verdict == Verdict::Unknown {
+        return format!(
+            "{} {}: {} more to judge",
+            sample,
+            if *sample == 1 { "query" } else { "queries" },
+            judgement.more
+        );
+    }
+    // The worst of each half.
+    let mut parts: Vec<&str> = Vec::new();
+    for subject in [Subject::Both, Subject::Port, Subject::Id] {
+        let worst = findings.iter().find(|f| f.subject == subject);
+        if let Some(worst) = worst.filter(|f| f.choices.is_some() || parts.is_empty()) {
+            parts.push(&worst.sentence);
+        }
+    }
+    if target.identical >= 3.0 || (target.identical > 1.0 && parts.is_empty() && judgement.verdict <= Verdict::Weak) {
+        let identical = format!(
+            "{} identical queries were outstanding at a time",
+            grouped(target.identical)
+        );
+        return if parts.is_empty() { identical } else { format!("{}; {identical}", parts.join("; ")) };
+    }
+    if !parts.is_empty() {
+        return parts.join("; ");
+    }
+    let more = match (judgement.case.bits > 0.5, target.cookie_bits > 0.5) {
+        (true, true) => ", mixed case, cookies",
+        (true, false) => ", mixed case",
+        (false, true) => ", cookies",
+        (false, false) => "",
+    };
+    let range = if ports.width >= 60_000.0 {
+        "over nearly all ports".to_owned()
+    } else {
+        format!("from about {} ports", grouped((ports.by_range / 100.0).round() * 100.0))
+    };
+    format!("random {range}, random query IDs{more}")
+}
+
+/// What to do about it.
+pub(crate) fn advice(judgement: &Judgement) -> &'static str {
+    if judgement.verdict == Verdict::Unknown {
+        return "Capture for longer.";
+    }
+    let worst = judgement.findings.iter().find(|f| f.choices.is_some());
+    match (judgement.verdict, worst.map(|f| (f.subject, f.name))) {
+        (Verdict::Fair | Verdict::Strong, Some((_, "port-per-server")) | None)
+            if judgement.verdict == Verdict::Strong =>
+        {
+            "Nothing to do."
+        }
+        (Verdict::Fair, None) => "Fine; random letter case (0x20) or DNS cookies would add to it.",
+        (_, Some((Subject::Port, "fixed-port" | "favourite-port"))) => {
+            "Remove the fixed port from its settings (query-source, query-port, outgoing-port); if that cannot be done, `dnsalt up` on its gateway."
+        }
+        (_, Some((Subject::Port, _))) => {
+            "Give it all ports to draw from; if that cannot be done, `dnsalt up` on its gateway. Behind NAT: let that not rewrite ports, or randomly."
+        }
+        (_, Some((Subject::Id | Subject::Both, _))) => {
+            "Update or replace the program: its query IDs can be foretold. Until then `dnsalt up` on its gateway gives it random ports."
+        }
+        (Verdict::Broken | Verdict::Weak, None) if judgement.target.identical > 1.0 => {
+            "Update the program, so that it asks once for one question; `dnsalt up` does not help against that."
+        }
+        (Verdict::Broken | Verdict::Weak, None) => {
+            "Update or replace the program; `dnsalt up` on its gateway gives it random ports."
+        }
+        _ => "Nothing to do.",
+    }
+}
+
+/// A time for people: `0.4 s`, `2.8 h`, `3,400 years`.
+pub fn time(seconds: f64) -> String {
+    const YEAR: f64 = 365.25 * 86_400.0;
+    let units: [(f64, f64, &str); 5] = [
+        (1.0, 60.0, "s"),
+        (60.0, 3600.0, "min"),
+        (3600.0, 2.0 * 86_400.0, "h"),
+        (86_400.0, YEAR, "days"),
+        (YEAR, f64::INFINITY, "years"),
+    ];
+    let (unit, _, name) = units.into_iter().find(|(_, below, _)| seconds < *below).unwrap_or(units[4]);
+    match seconds / unit {
+        v if v < 0.001 => format!("under 1 m{name}"),
+        v if v < 0.0995 => format!("{v:.3} {name}"),
+        v if v < 9.95 => format!("{v:.1} {name}"),
+        v if v < 1e6 => format!("{} {name}", grouped(v)),
+        v => format!("10^{:.0} {name}", v.log10().floor()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_for_people() {
+        for (seconds, words) in [
+            (0.000_01, "under 1 ms"),
+            (0.363, "0.4 s"),
+            (59.0, "59 s"),
+            (61.0, "1.0 min"),
+            (10_260.0, "2.9 h"),
+            (86_400.0 * 100.0, "100 days"),
+            (3.2e10, "1,014 years"),
+            (1e30, "10^22 years"),
+        ] {
+            assert_eq!(time(seconds), words);
+        }
+    }
+
+    #[test]
+    fn grades_of_the_old_test() {
+        assert_eq!([0.0, 295.0, 296.0, 3979.0, 3980.0].map(|d| oarc(d, 26)), ["POOR", "POOR", "GOOD", "GOOD", "GREAT"]);
+    }
+}

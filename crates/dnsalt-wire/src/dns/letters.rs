@@ -1,0 +1,91 @@
+//! Letter case of names: queries that mix it at random (draft-vixie-dnsext-dns0x20) carry more for an
+//! attacker to guess; for the question that is asked, case means nothing (RFC 4343).
+
+use super::Name;
+
+/// What a name has of letters, with a hash of it that does not depend on their case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Letters {
+    /// A hash of the name in lower case; not for use against somebody who chooses names.
+    pub hash: u64,
+    /// ASCII letters.
+    pub letters: u8,
+    /// Upper-case letters among them.
+    pub upper: u8,
+}
+
+const EACH: u64 = 0x0101_0101_0101_0101;
+const TOP: u64 = 0x80 * EACH;
+
+impl Letters {
+    /// Looks at bytes as they are, lengths of labels included: those are no letters.
+    pub fn of(bytes: &[u8]) -> Self {
+        let (mut hash, mut letters, mut upper) = (bytes.len() as u64, 0, 0);
+        let mut add = |word: u64| {
+            let (all, big) = masks(word);
+            letters += all.count_ones();
+            upper += big.count_ones();
+            // Bit 7 of each upper-case letter, moved to bit 5.
+            hash = (hash ^ (word | big >> 2)).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
+        };
+        let (words, rest) = bytes.as_chunks::<8>();
+        for word in words {
+            add(u64::from_le_bytes(*word));
+        }
+        let mut last = [0; 8];
+        last[..rest.len()].copy_from_slice(rest);
+        add(u64::from_le_bytes(last));
+        let byte = |count: u32| u8::try_from(count).unwrap_or(u8::MAX);
+        Letters { hash: hash ^ hash >> 32, letters: byte(letters), upper: byte(upper) }
+    }
+}
+
+impl Name<'_> {
+    /// The letters of the name.
+    pub fn letters(&self) -> Letters {
+        Letters::of(self.as_wire())
+    }
+}
+
+/// Bit 7 of each byte that is a letter, and of each that is an upper-case one.
+fn masks(word: u64) -> (u64, u64) {
+    let ascii = !word & TOP;
+    let in_range = |word: u64, low: u8, high: u8| {
+        // Without bit 7 no carry crosses a byte.
+        let word = word & !TOP;
+        let from = word + EACH * u64::from(0x80 - low);
+        let beyond = word + EACH * u64::from(0x7f - high);
+        from & !beyond & TOP
+    };
+    let all = in_range(word | EACH * 0x20, b'a', b'z') & ascii;
+    (all, in_range(word, b'A', b'Z') & ascii)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::vec::Vec;
+
+    proptest! {
+        #[test]
+        fn counts_and_hash_are_those_of_the_plain_way(
+            bytes in proptest::collection::vec(any::<u8>(), 0..40),
+        ) {
+            let seen = Letters::of(&bytes);
+            let count = |f: fn(&u8) -> bool| bytes.iter().filter(|b| f(b)).count();
+            prop_assert_eq!(usize::from(seen.letters), count(u8::is_ascii_alphabetic));
+            prop_assert_eq!(usize::from(seen.upper), count(u8::is_ascii_uppercase));
+            let lower: Vec<u8> = bytes.iter().map(u8::to_ascii_lowercase).collect();
+            prop_assert_eq!(seen.hash, Letters::of(&lower).hash);
+        }
+    }
+
+    #[test]
+    fn different_names_differ() {
+        let hash = |name: &[u8]| Letters::of(name).hash;
+        assert_ne!(hash(b"\x01a\x04test\0"), hash(b"\x01b\x04test\0"));
+        assert_ne!(hash(b"[\x04test"), hash(b"{\x04test"));
+        assert_ne!(hash(b"a"), hash(b"a\0"));
+    }
+}

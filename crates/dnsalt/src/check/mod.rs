@@ -1,0 +1,11 @@
+//! `check`: packets in, report out.
+//!
+//! ```text
+//!   read, live ──> packet ──> dnsalt-audit's state ──> report ──> text, json, html, csv
+//! ```
+
+pub(crate) mod csv;
+pub(crate) mod packet;
+pub(crate) mod read;
+pub(crate) mod report;
+pub(crate) mod text;

@@ -1,0 +1,222 @@
+//! From a packet to an event of the audit, and a count of what is none.
+
+use std::ops::AddAssign;
+
+use dnsalt_audit::event::{Event, Kind, QueryTraits, ReplyTraits};
+use dnsalt_wire::ParseError;
+use dnsalt_wire::dns::{self, Letters, Message};
+use dnsalt_wire::ip::{self, Packet, Transport};
+use dnsalt_wire::link::{LinkType, Network, network};
+use dnsalt_wire::tcp::Tcp;
+use dnsalt_wire::udp::Udp;
+use serde::Serialize;
+
+const DNS_HEADER: usize = 12;
+
+/// What became of the packets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Totals {
+    /// Packets in all.
+    pub(crate) packets: u64,
+    /// Queries over UDP.
+    pub(crate) queries: u64,
+    /// Replies over UDP.
+    pub(crate) replies: u64,
+    /// Queries over TCP.
+    pub(crate) tcp_queries: u64,
+    /// To or from a DNS port, but neither query nor reply: TCP without a query, replies to a DNS port.
+    pub(crate) other_dns: u64,
+    /// Within another packet: IP in IP, GRE. Not looked into.
+    pub(crate) tunnels: u64,
+    /// Fragments that carry no ports.
+    pub(crate) fragments: u64,
+    /// Cut or damaged before the DNS header was complete.
+    pub(crate) malformed: u64,
+    /// On links that nobody here can read.
+    pub(crate) unknown_links: u64,
+}
+
+impl AddAssign for Totals {
+    fn add_assign(&mut self, other: Self) {
+        self.packets += other.packets;
+        self.queries += other.queries;
+        self.replies += other.replies;
+        self.tcp_queries += other.tcp_queries;
+        self.other_dns += other.other_dns;
+        self.tunnels += other.tunnels;
+        self.fragments += other.fragments;
+        self.malformed += other.malformed;
+        self.unknown_links += other.unknown_links;
+    }
+}
+
+/// The ports that DNS is asked on.
+#[derive(Clone, Debug)]
+pub(crate) struct DnsPorts {
+    bits: Vec<u64>,
+}
+
+impl DnsPorts {
+    pub(crate) fn new(ports: &[u16]) -> Self {
+        let mut bits = vec![0; 1024];
+        for port in ports {
+            bits[usize::from(port >> 6)] |= 1 << (port & 63);
+        }
+        DnsPorts { bits }
+    }
+
+    fn has(&self, port: u16) -> bool {
+        self.bits[usize::from(port >> 6)] >> (port & 63) & 1 == 1
+    }
+}
+
+/// What a packet is to the audit; one at most is.
+pub(crate) fn event(
+    time: u64,
+    link: LinkType,
+    frame: &[u8],
+    ports: &DnsPorts,
+    totals: &mut Totals,
+) -> Option<Event> {
+    totals.packets += 1;
+    match network(link, frame) {
+        Ok(Network::Ip(packet)) => of_ip(time, packet, ports, totals),
+        Ok(Network::Other) => None,
+        Ok(Network::UnknownLink) => {
+            totals.unknown_links += 1;
+            None
+        }
+        Err(_) => {
+            totals.malformed += 1;
+            None
+        }
+    }
+}
+
+fn of_ip(time: u64, bytes: &[u8], ports: &DnsPorts, totals: &mut Totals) -> Option<Event> {
+    let Ok(packet) = Packet::parse(bytes) else {
+        totals.malformed += 1;
+        return None;
+    };
+    let transport = packet.transport();
+    let event = match transport.protocol {
+        // IP in IP (RFC 2003, 2473), GRE (RFC 2784).
+        4 | 41 | 47 => {
+            totals.tunnels += 1;
+            return None;
+        }
+        ip::UDP | ip::TCP if !transport.first_fragment => {
+            totals.fragments += 1;
+            return None;
+        }
+        ip::UDP => of_udp(transport, ports, totals),
+        ip::TCP => of_tcp(transport, ports, totals),
+        _ => return None,
+    };
+    match event {
+        Ok(found) => found.map(|found| found.event(time, &packet)),
+        Err(_) => {
+            totals.malformed += 1;
+            None
+        }
+    }
+}
+
+/// An event without the addresses and the time.
+struct Found {
+    port: u16,
+    id: u16,
+    question: u32,
+    kind: Kind,
+    /// Whether it went from the client to the server.
+    forth: bool,
+}
+
+impl Found {
+    fn event(self, time: u64, packet: &Packet<'_>) -> Event {
+        let (client, server) = (packet.src().into(), packet.dst().into());
+        let (client, server) = if self.forth { (client, server) } else { (server, client) };
+        let Found { port, id, question, kind, .. } = self;
+        Event { time, client, server, port, id, question, kind }
+    }
+}
+
+fn of_udp(
+    transport: Transport<'_>,
+    ports: &DnsPorts,
+    totals: &mut Totals,
+) -> Result<Option<Found>, ParseError> {
+    let udp = Udp::parse(transport.payload)?;
+    let (to, from) = (ports.has(udp.dst_port()), ports.has(udp.src_port()));
+    if !to && !from {
+        return Ok(None);
+    }
+    let message = Message::parse(udp.payload())?;
+    let reply = message.is_response();
+    // Whatever the kind of query, an update or a notification too, it shows how its sender draws.
+    if (reply && !from) || (!reply && !to) {
+        totals.other_dns += 1;
+        return Ok(None);
+    }
+    let id = message.id();
+    if reply {
+        totals.replies += 1;
+        let (question, _) = question(&message, udp.payload());
+        let traits = ReplyTraits {
+            truncated: message.is_truncated(),
+            questionless: message.questions() == 0,
+            cookie: message.edns().and_then(|edns| edns.cookie()).filter(|c| c.1).map(|c| c.0),
+        };
+        let kind = Kind::Reply(traits, transport.fragmented);
+        return Ok(Some(Found { port: udp.dst_port(), id, question, kind, forth: false }));
+    }
+    totals.queries += 1;
+    let (question, letters) = question(&message, udp.payload());
+    let edns = message.edns();
+    let kind = Kind::Query(QueryTraits {
+        letters: letters.letters,
+        upper: letters.upper,
+        edns: edns.map(|edns| edns.size),
+        dnssec_ok: edns.is_some_and(|edns| edns.dnssec_ok),
+        cookie: edns.and_then(|edns| edns.cookie()).map(|(cookie, _)| cookie),
+    });
+    Ok(Some(Found { port: udp.src_port(), id, question, kind, forth: true }))
+}
+
+fn of_tcp(
+    transport: Transport<'_>,
+    ports: &DnsPorts,
+    totals: &mut Totals,
+) -> Result<Option<Found>, ParseError> {
+    let tcp = Tcp::parse(transport.payload)?;
+    if !ports.has(tcp.dst_port()) {
+        return Ok(None);
+    }
+    let query = dns::tcp_payload(tcp.payload())
+        .and_then(|bytes| Message::parse(bytes).ok())
+        .is_some_and(|message| !message.is_response());
+    let kind = match (tcp.opens(), query) {
+        (true, _) => Kind::TcpOpened,
+        (false, true) => Kind::TcpQuery,
+        (false, false) => {
+            totals.other_dns += 1;
+            return Ok(None);
+        }
+    };
+    totals.tcp_queries += u64::from(query);
+    Ok(Some(Found { port: tcp.src_port(), id: 0, question: 0, kind, forth: true }))
+}
+
+/// A hash of the question and the letters of its name. Of a question that is cut, too long or
+/// compressed, all that there is stands for it.
+fn question(message: &Message<'_>, bytes: &[u8]) -> (u32, Letters) {
+    match message.question() {
+        Ok(question) => {
+            let letters = question.name.letters();
+            let kind = u64::from(question.qtype) << 16 | u64::from(question.qclass);
+            let hash = letters.hash ^ kind.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            ((hash ^ hash >> 32) as u32, letters)
+        }
+        Err(_) => ((Letters::of(&bytes[DNS_HEADER..]).hash & 0xffff_ffff) as u32, Letters::default()),
+    }
+}

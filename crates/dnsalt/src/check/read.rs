@@ -1,0 +1,193 @@
+//! Capture files into the state of the audit, on one thread or several.
+//!
+//! ```text
+//!   one thread:  record ──> event ──> state
+//!   several:     stretches of the file in parallel ──> events by shard
+//!                shards in parallel, each takes its events in the order of the file
+//! ```
+//!
+//! The shards are the same whatever the number of threads, so the result is as well.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use dnsalt_audit::event::Event;
+use dnsalt_audit::state::{SHARDS, State};
+use dnsalt_capture::file::{CaptureFile, FileError};
+use indicatif::ProgressBar;
+use serde::Serialize;
+
+use super::packet::{DnsPorts, Totals, event};
+
+/// Packets after which the progress bar moves.
+const TICK: u64 = 1 << 17;
+
+/// A file of which not everything could be read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Loss {
+    /// Which.
+    pub(crate) file: String,
+    /// What is wrong with it.
+    pub(crate) why: String,
+}
+
+/// What was read so far.
+#[derive(Debug)]
+pub(crate) struct Reading {
+    pub(crate) state: State,
+    pub(crate) totals: Totals,
+    /// Files that were read.
+    pub(crate) files: u64,
+    pub(crate) losses: Vec<Loss>,
+    ports: DnsPorts,
+    threads: usize,
+}
+
+impl Reading {
+    pub(crate) fn new(ports: DnsPorts, threads: usize) -> Self {
+        let (state, totals) = (State::default(), Totals::default());
+        Reading { state, totals, files: 0, losses: Vec::new(), ports, threads }
+    }
+
+    /// Takes notice of one packet.
+    pub(crate) fn packet(
+        &mut self,
+        time: u64,
+        link: dnsalt_wire::link::LinkType,
+        frame: &[u8],
+    ) {
+        if let Some(event) = event(time, link, frame, &self.ports, &mut self.totals) {
+            self.state.observe(&event);
+        }
+    }
+
+    /// Reads a file, or standard input for `-`. A file that cannot be read is noted as a loss.
+    pub(crate) fn file(&mut self, path: &Path, bar: &ProgressBar) {
+        let opened = if path == Path::new("-") {
+            CaptureFile::of_stream("standard input", io::stdin())
+        } else {
+            CaptureFile::open(path)
+        };
+        match opened.and_then(|mut file| self.records(&mut file, bar).map(|()| file)) {
+            Ok(file) => {
+                self.files += 1;
+                if let Some(damage) = file.damage() {
+                    self.lose(path, damage.to_string());
+                }
+            }
+            Err(FileError::Io { cause, .. }) => self.lose(path, cause.to_string()),
+            Err(FileError::NotACapture { .. }) => {
+                self.lose(path, "not a capture file (pcap or pcapng, plain, .gz or .zst)".into());
+            }
+            Err(other) => self.lose(path, other.to_string()),
+        }
+    }
+
+    fn lose(&mut self, path: &Path, why: String) {
+        let file = if path == Path::new("-") { "standard input".into() } else { path.display().to_string() };
+        self.losses.push(Loss { file, why });
+    }
+
+    fn records(&mut self, file: &mut CaptureFile, bar: &ProgressBar) -> Result<(), FileError> {
+        let base = bar.position();
+        if self.threads > 1 {
+            self.rounds(file, bar);
+        }
+        let mut next_tick = self.totals.packets + TICK;
+        while let Some(record) = file.next_record()? {
+            if let Some(event) =
+                event(record.time, record.link, record.data, &self.ports, &mut self.totals)
+            {
+                self.state.observe(&event);
+            }
+            if self.totals.packets >= next_tick {
+                next_tick += TICK;
+                if file.progress().1.is_some() {
+                    bar.set_position(base + file.progress().0);
+                } else {
+                    bar.tick();
+                }
+            }
+        }
+        if let (read, Some(_)) = file.progress() {
+            bar.set_position(base + read);
+        }
+        Ok(())
+    }
+
+    fn rounds(&mut self, file: &mut CaptureFile, bar: &ProgressBar) {
+        let base = bar.position();
+        let ports = &self.ports;
+        let parse = |stretch: &mut dnsalt_capture::file::Stretch<'_>| {
+            let mut totals = Totals::default();
+            let mut shards: Vec<Vec<Event>> = vec![Vec::new(); SHARDS];
+            while let Some(record) = stretch.next_record() {
+                let found = event(record.time, record.link, record.data, ports, &mut totals);
+                if let Some(event) = found {
+                    shards[event.shard()].push(event);
+                }
+            }
+            (totals, shards)
+        };
+        while let Some(parts) = file.round(self.threads, parse) {
+            for (totals, _) in &parts {
+                self.totals += *totals;
+            }
+            let each = SHARDS.div_ceil(self.threads);
+            std::thread::scope(|scope| {
+                let parts = &parts;
+                for (group, shards) in self.state.shards_mut().chunks_mut(each).enumerate() {
+                    scope.spawn(move || {
+                        for (i, shard) in shards.iter_mut().enumerate() {
+                            for (_, events) in parts {
+                                for event in &events[group * each + i] {
+                                    shard.observe(event);
+                                }
+                            }
+                        }
+                    });
+                }
+            });
+            bar.set_position(base + file.progress().0);
+        }
+    }
+}
+
+/// The files to read: those named, and those in folders that are named, in the order of their names.
+///
+/// # Errors
+/// When there is nothing of a name.
+pub(crate) fn list(paths: &[PathBuf]) -> Result<Vec<PathBuf>, String> {
+    let mut files = Vec::new();
+    for path in paths {
+        if path == Path::new("-") {
+            files.push(path.clone());
+            continue;
+        }
+        let named = |error: io::Error| format!("{}: {error}", path.display());
+        if !fs::metadata(path).map_err(named)?.is_dir() {
+            files.push(path.clone());
+            continue;
+        }
+        let mut inside = Vec::new();
+        for entry in fs::read_dir(path).map_err(named)? {
+            let file = entry.map_err(named)?.path();
+            if file.is_file() {
+                inside.push(file);
+            }
+        }
+        if inside.is_empty() {
+            return Err(format!("{}: no files in this folder", path.display()));
+        }
+        inside.sort();
+        files.append(&mut inside);
+    }
+    Ok(files)
+}
+
+/// Bytes of all files on the disk; none if one of them is a stream or compressed, so that nobody knows
+/// how much is to come.
+pub(crate) fn bytes(files: &[PathBuf]) -> u64 {
+    files.iter().filter_map(|file| fs::metadata(file).ok()).map(|data| data.len()).sum()
+}

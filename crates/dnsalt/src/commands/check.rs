@@ -1,0 +1,85 @@
+//! `dnsalt check`: who asks predictably, how bad is it?
+
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, IsTerminal as _};
+use std::path::Path;
+
+use anyhow::Context as _;
+use dnsalt_audit::attack::Attacker;
+use dnsalt_audit::judgement::Terms;
+use dnsalt_audit::predict::Effort;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::check::packet::DnsPorts;
+use crate::check::read::{self, Reading};
+use crate::check::report::Report;
+use crate::check::{csv, text};
+use crate::cli::CheckArgs;
+use crate::exit::{Failure, Outcome, Verdict};
+use crate::output;
+
+/// Files smaller than that are read before a progress bar is drawn.
+const LARGE: u64 = 50 << 20;
+
+/// Runs the verb.
+pub(crate) fn run(args: &CheckArgs) -> Outcome {
+    let files = read::list(&args.files).map_err(|error| Failure::CouldNot(anyhow::anyhow!(error)))?;
+    if files.is_empty() && args.merge.is_empty() {
+        return Err(Failure::Usage("nothing to check: name capture files, or --iface NAME".into()));
+    }
+    let threads = args.threads.unwrap_or_else(|| {
+        std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+    });
+    let mut reading = Reading::new(DnsPorts::new(&args.dns_port), threads);
+    let bar = progress(&files);
+    for file in &files {
+        reading.file(file, &bar);
+    }
+    bar.finish_and_clear();
+    for path in &args.merge {
+        merge(&mut reading, path)?;
+    }
+    finish(args, reading, threads)
+}
+
+/// Writes what is to be written of what was read.
+fn finish(args: &CheckArgs, mut reading: Reading, threads: usize) -> Outcome {
+    if let Some(path) = &args.state_out {
+        let file = File::create(path).with_context(|| path.display().to_string())?;
+        reading.state.write(BufWriter::new(file)).with_context(|| path.display().to_string())?;
+    }
+    let effort = if args.deep { Effort::Deep } else { Effort::Normal };
+    let attacker = Attacker { rate: args.attacker, servers: f64::from(args.servers) };
+    let mut report = Report::of(&mut reading.state, Terms { attacker, effort }, threads);
+    report.totals = (reading.totals.packets > 0).then_some(reading.totals);
+    report.losses = reading.losses;
+    if args.json {
+        output::print_json(&report)?;
+    } else if args.csv {
+        output::print(&csv::render(&report))?;
+    } else {
+        output::print(&text::render(&report, args.all))?;
+    }
+    if let Some(loss) = report.losses.first() {
+        let more = report.losses.len() - 1;
+        let others = if more > 0 { format!(" (and {more} more)") } else { String::new() };
+        return Err(Failure::CouldNot(anyhow::anyhow!("{}: {}{others}", loss.file, loss.why)));
+    }
+    Ok(if report.weak() { Verdict::Weak } else { Verdict::Fine })
+}
+
+fn merge(reading: &mut Reading, path: &Path) -> anyhow::Result<()> {
+    let file = File::open(path).with_context(|| path.display().to_string())?;
+    let merged = reading.state.merge_file(BufReader::new(file));
+    merged.with_context(|| path.display().to_string())
+}
+
+/// A bar for much to read on a terminal, hidden else.
+fn progress(files: &[std::path::PathBuf]) -> ProgressBar {
+    let bytes = read::bytes(files);
+    if bytes < LARGE || !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{bar:30} {bytes} of {total_bytes}, {eta} left");
+    ProgressBar::new(bytes).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
