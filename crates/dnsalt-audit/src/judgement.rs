@@ -21,7 +21,8 @@ const SOME: usize = 5;
 /// Servers of one resolver that are judged on their own.
 const MOST_SERVERS: usize = 8;
 /// Findings that nobody has shown how to use, but that no good generator has.
-const UNNATURAL: [&str; 6] = [
+const UNNATURAL: [&str; 7] = [
+    "clock-ids",
     "too-even",
     "too-few-repeats",
     "id-bits-repeat",
@@ -148,6 +149,14 @@ fn of_series(
         findings.push(named);
     }
     keep_the_plainest(&mut findings);
+    let about_ids = |f: &Finding| f.subject == Subject::Id;
+    if !findings.iter().any(|f| about_ids(f) && f.choices.is_some())
+        && let Some((who, chance)) =
+            predict::clock(series, findings.iter().any(about_ids), terms.effort)
+    {
+        findings.retain(|f| !about_ids(f));
+        findings.push(words::clock(who, chance));
+    }
     Judgement {
         verdict: Verdict::Unknown,
         reason: String::new(),
@@ -252,12 +261,13 @@ impl Judgement {
         if self.findings.iter().any(|finding| UNNATURAL.contains(&finding.name)) {
             verdict = verdict.min(Verdict::Weak);
         }
-        let enough = self.sample >= ENOUGH || (self.sample >= SOME && verdict <= Verdict::Weak && !self.findings.is_empty());
+        let enough = self.sample >= ENOUGH
+            || (self.sample >= SOME && verdict <= Verdict::Weak && !self.findings.is_empty());
         self.more = if enough { 0 } else { ENOUGH.saturating_sub(self.sample).max(1) };
         self.verdict = if enough { verdict } else { Verdict::Unknown };
         self.t50 = enough.then_some(t50);
         self.reason = words::reason(self);
-        self.advice = words::advice(self).to_owned();
+        self.advice = words::advice(self);
     }
 
     fn least(&self, subject: Subject, all: f64) -> f64 {
@@ -292,6 +302,8 @@ pub fn control(judged: &mut [Judged], attacker: Attacker) {
             judgement.forget_above(servers);
             judgement.weigh(attacker);
         }
-        resolver.servers.sort_by(|(_, a), (_, b)| a.t50.unwrap_or(f64::INFINITY).total_cmp(&b.t50.unwrap_or(f64::INFINITY)));
+        resolver.servers.sort_by(|(_, a), (_, b)| {
+            a.t50.unwrap_or(f64::INFINITY).total_cmp(&b.t50.unwrap_or(f64::INFINITY))
+        });
     }
 }

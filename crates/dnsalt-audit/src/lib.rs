@@ -10,12 +10,15 @@
 //!                                    └───────┬───────────┘
 //!              judgement: what it is worth together, for whom (attack), in words
 //! ```
+// Cutting numbers down is what generators and hashes do.
+#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 
 pub mod attack;
 pub mod event;
 pub mod finding;
 pub mod judge;
 pub mod judgement;
+mod last;
 pub mod predict;
 pub mod series;
 pub mod state;

@@ -1,5 +1,7 @@
 //! The queries of one resolver as plain columns, for the tests.
 
+use crate::last::Last;
+
 /// Port and ID of queries in the order of time, without retransmissions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Series {
@@ -46,7 +48,10 @@ impl Series {
 
     /// For each query the index of the one before it to the same server; its own if it is the first.
     pub(crate) fn before_at_server(&self) -> Vec<u32> {
-        let mut last: std::collections::HashMap<u32, u32> = std::collections::HashMap::new();
-        (0..).zip(&self.servers).map(|(i, server)| last.insert(*server, i).unwrap_or(i)).collect()
+        let mut last = Last::of(self.len());
+        let before = |(i, server): (usize, &u32)| {
+            u32::try_from(last.replace(u64::from(*server), i).unwrap_or(i)).unwrap_or(0)
+        };
+        self.servers.iter().enumerate().map(before).collect()
     }
 }

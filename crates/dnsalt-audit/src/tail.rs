@@ -25,7 +25,7 @@ pub(crate) fn binomial_below(hits: usize, trials: usize, p: f64) -> f64 {
 
 /// The probability of `count` or more of what happens `mean` times on average (Poisson).
 pub(crate) fn poisson_above(count: f64, mean: f64) -> f64 {
-    if count <= 0.0 || count <= mean {
+    if count <= mean + 2.0 * mean.sqrt() {
         return 1.0;
     }
     if mean <= 0.0 { 0.0 } else { gamma_lr(count, mean) }
@@ -33,12 +33,13 @@ pub(crate) fn poisson_above(count: f64, mean: f64) -> f64 {
 
 /// The probability of `count` or fewer.
 pub(crate) fn poisson_below(count: f64, mean: f64) -> f64 {
-    if count >= mean { 1.0 } else { gamma_ur(count + 1.0, mean) }
+    // Within two standard deviations it is nothing rare, and not worth a series of its terms.
+    if count >= mean - 2.0 * mean.sqrt() { 1.0 } else { gamma_ur(count + 1.0, mean) }
 }
 
 /// The probability of a chi-square above `x`.
 pub(crate) fn chi_square_above(x: f64, freedom: f64) -> f64 {
-    if x <= freedom { 1.0 } else { gamma_ur(freedom / 2.0, x / 2.0) }
+    if x <= freedom + 2.0 * (2.0 * freedom).sqrt() { 1.0 } else { gamma_ur(freedom / 2.0, x / 2.0) }
 }
 
 /// The mean of a Poisson variable at which `count` or more would have probability `p`: the lower
@@ -52,11 +53,16 @@ pub(crate) fn poisson_interval(count: f64, p: f64) -> (f64, f64) {
         }
         f64::midpoint(low, high)
     };
-    let lower =
-        if count <= 0.0 { 0.0 } else { solve(0.0, count, &|mean| gamma_lr(count, mean.max(1e-12))) };
+    let lower = if count <= 0.0 {
+        0.0
+    } else {
+        solve(0.0, count, &|mean| gamma_lr(count, mean.max(1e-12)))
+    };
     // The tail falls as the mean grows: search on the mirror of it.
     let far = count + 20.0 + 10.0 * count.sqrt();
-    let upper = solve(0.0, far, &|x| if gamma_ur(count + 1.0, (far - x).max(1e-12)) > p { 1.0 } else { 0.0 });
+    let upper = solve(0.0, far, &|x| {
+        if gamma_ur(count + 1.0, (far - x).max(1e-12)) > p { 1.0 } else { 0.0 }
+    });
     (lower, far - upper)
 }
 

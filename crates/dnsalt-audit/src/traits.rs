@@ -2,15 +2,14 @@
 
 use serde::Serialize;
 
+use crate::last::Last;
 use crate::state::{Counters, Observed, Sample};
 
 /// A query that nobody answered counts as outstanding for so long: shorter than resolvers wait
 /// before they ask again from another port.
 const UNANSWERED: u64 = 400_000_000;
-/// Places of the table of questions: a power of two.
-const QUESTIONS: usize = 1 << 12;
 /// So long a query is asked again before it is given up.
-const SAME_DRAW: u64 = 30_000_000_000;
+const SAME_DRAW: u64 = 10_000_000_000;
 /// Names with fewer letters often are all of one case by chance.
 const TELLING: u8 = 8;
 
@@ -26,7 +25,8 @@ pub struct LetterCase {
 
 /// The case of the letters of all queries.
 pub(crate) fn letter_case(samples: &[Sample]) -> LetterCase {
-    let (mut telling, mut mixed, mut letters, mut upper, mut guess) = (0_u64, 0_u64, 0_u64, 0_u64, 0.0);
+    let (mut telling, mut mixed, mut letters, mut upper, mut guess) =
+        (0_u64, 0_u64, 0_u64, 0_u64, 0.0);
     for sample in samples {
         letters += u64::from(sample.letters);
         upper += u64::from(sample.upper);
@@ -67,22 +67,19 @@ pub(crate) fn cookie_bits(counters: &Counters) -> f64 {
 /// The largest number of queries for one question to one server that were outstanding at a time,
 /// with different ports or IDs: each is a target of its own (CERT VU#800113, the third fault).
 pub(crate) fn identical(samples: &[Sample]) -> usize {
-    let mut last = vec![u32::MAX; QUESTIONS];
-    let mut before = vec![u32::MAX; samples.len()];
+    let mut last = Last::of(samples.len());
+    let mut before: Vec<Option<usize>> = vec![None; samples.len()];
     let mut most = usize::from(!samples.is_empty());
     let end = |s: &Sample| s.time.saturating_add(s.delay().unwrap_or(UNANSWERED));
     for (i, sample) in samples.iter().enumerate() {
-        let key = crate::event::mix(u64::from(sample.question) << 32 | u64::from(sample.server));
-        let place = &mut last[key as usize & (QUESTIONS - 1)];
-        before[i] = std::mem::replace(place, u32::try_from(i).unwrap_or(u32::MAX));
+        before[i] = last.replace(u64::from(sample.question) << 32 | u64::from(sample.server), i);
         let (mut open, mut at) = (1, before[i]);
-        while let Some(earlier) = samples.get(at as usize) {
-            let same = (earlier.question, earlier.server) == (sample.question, sample.server);
-            if !same || end(earlier) <= sample.time {
+        while let Some(earlier) = at.map(|at| &samples[at]) {
+            if end(earlier) <= sample.time {
                 break;
             }
             open += usize::from((earlier.port, earlier.id) != (sample.port, sample.id));
-            at = before[at as usize];
+            at = at.and_then(|at| before[at]);
         }
         most = most.max(open);
     }
@@ -92,33 +89,21 @@ pub(crate) fn identical(samples: &[Sample]) -> usize {
 /// Samples without those that repeat port, ID and question of an earlier one: asked again, at another
 /// server as a rule, not drawn again. And how many these are.
 pub(crate) fn drawn(samples: &[Sample]) -> (Vec<Sample>, usize) {
-    // Open addressing, with at least half of the places free.
-    let places = (2 * samples.len()).next_power_of_two().max(16);
-    let mut table = vec![u32::MAX; places];
+    let mut last = Last::of(samples.len());
     let mut kept: Vec<Sample> = Vec::with_capacity(samples.len());
     for sample in samples {
-        let salt = u64::from(sample.port) << 48 | u64::from(sample.id) << 32;
-        let mut at = crate::event::mix(salt | u64::from(sample.question)) as usize & (places - 1);
-        let again = loop {
-            match kept.get(table[at] as usize) {
-                Some(earlier) if same_draw(earlier, sample) => break true,
-                Some(_) => at = (at + 1) & (places - 1),
-                None => break false,
+        let drawn = u64::from(sample.port) << 48 | u64::from(sample.id) << 32;
+        let key = drawn | u64::from(sample.question);
+        match last.replace(key, kept.len()) {
+            // A client with a constant ID asks the same again in earnest, some time later.
+            Some(at) if sample.time - kept[at].time < SAME_DRAW => {
+                last.replace(key, at);
             }
-        };
-        if !again {
-            table[at] = u32::try_from(kept.len()).unwrap_or(u32::MAX);
-            kept.push(*sample);
+            _ => kept.push(*sample),
         }
     }
     let again = samples.len() - kept.len();
     (kept, again)
-}
-
-fn same_draw(earlier: &Sample, later: &Sample) -> bool {
-    let what = |s: &Sample| (s.question, s.port, s.id);
-    // A client with a constant ID asks the same again in earnest, some time later.
-    what(earlier) == what(later) && later.time.saturating_sub(earlier.time) < SAME_DRAW
 }
 
 /// After how many near misses the resolver leaves UDP, and how long a window is in seconds; none if

@@ -1,7 +1,7 @@
 //! Numbers in plain words.
 
 use crate::attack::Verdict;
-use crate::finding::Subject;
+use crate::finding::{Evidence, Finding, Subject};
 use crate::judge::grouped;
 use crate::judgement::Judgement;
 use crate::predict::Effort;
@@ -63,12 +63,16 @@ pub(crate) fn reason(judgement: &Judgement) -> String {
             parts.push(&worst.sentence);
         }
     }
-    if target.identical >= 3.0 || (target.identical > 1.0 && parts.is_empty() && judgement.verdict <= Verdict::Weak) {
-        let identical = format!(
-            "{} identical queries were outstanding at a time",
-            grouped(target.identical)
-        );
-        return if parts.is_empty() { identical } else { format!("{}; {identical}", parts.join("; ")) };
+    if target.identical >= 3.0
+        || (target.identical > 1.0 && parts.is_empty() && judgement.verdict <= Verdict::Weak)
+    {
+        let identical =
+            format!("{} identical queries were outstanding at a time", grouped(target.identical));
+        return if parts.is_empty() {
+            identical
+        } else {
+            format!("{}; {identical}", parts.join("; "))
+        };
     }
     if !parts.is_empty() {
         return parts.join("; ");
@@ -87,36 +91,59 @@ pub(crate) fn reason(judgement: &Judgement) -> String {
     format!("random {range}, random query IDs{more}")
 }
 
+/// IDs that are read off a clock.
+pub(crate) fn clock(who: &str, chance: f64) -> Finding {
+    Finding {
+        name: "clock-ids",
+        subject: Subject::Id,
+        sentence: format!(
+            "query IDs are read off the clock, as in the stub resolver of {who}: no secret to who knows when a query was sent"
+        ),
+        evidence: Evidence::Chance(chance),
+        choices: None,
+    }
+}
+
 /// What to do about it.
-pub(crate) fn advice(judgement: &Judgement) -> &'static str {
-    if judgement.verdict == Verdict::Unknown {
-        return "Capture for longer.";
+pub(crate) fn advice(judgement: &Judgement) -> String {
+    let Judgement { verdict, findings, target, .. } = judgement;
+    match verdict {
+        Verdict::Unknown => return "Capture for longer.".to_owned(),
+        Verdict::Strong => return "Nothing to do.".to_owned(),
+        Verdict::Fair => {
+            return "Fine; random letter case (0x20) or DNS cookies would add to it.".to_owned();
+        }
+        Verdict::Broken | Verdict::Weak => {}
     }
-    let worst = judgement.findings.iter().find(|f| f.choices.is_some());
-    match (judgement.verdict, worst.map(|f| (f.subject, f.name))) {
-        (Verdict::Fair | Verdict::Strong, Some((_, "port-per-server")) | None)
-            if judgement.verdict == Verdict::Strong =>
-        {
-            "Nothing to do."
-        }
-        (Verdict::Fair, None) => "Fine; random letter case (0x20) or DNS cookies would add to it.",
-        (_, Some((Subject::Port, "fixed-port" | "favourite-port"))) => {
-            "Remove the fixed port from its settings (query-source, query-port, outgoing-port); if that cannot be done, `dnsalt up` on its gateway."
-        }
-        (_, Some((Subject::Port, _))) => {
-            "Give it all ports to draw from; if that cannot be done, `dnsalt up` on its gateway. Behind NAT: let that not rewrite ports, or randomly."
-        }
-        (_, Some((Subject::Id | Subject::Both, _))) => {
-            "Update or replace the program: its query IDs can be foretold. Until then `dnsalt up` on its gateway gives it random ports."
-        }
-        (Verdict::Broken | Verdict::Weak, None) if judgement.target.identical > 1.0 => {
-            "Update the program, so that it asks once for one question; `dnsalt up` does not help against that."
-        }
-        (Verdict::Broken | Verdict::Weak, None) => {
-            "Update or replace the program; `dnsalt up` on its gateway gives it random ports."
-        }
-        _ => "Nothing to do.",
+    let about = |subject: Subject| {
+        let all =
+            findings.iter().filter(move |f| f.subject == subject || f.subject == Subject::Both);
+        all.map(|finding| finding.name).next()
+    };
+    let mut parts = Vec::new();
+    match about(Subject::Port) {
+        Some("fixed-port" | "favourite-port") => parts.push(
+            "Remove the fixed port from its settings (query-source, query-port, outgoing-port); if that cannot be done, run `dnsalt up` on its gateway.",
+        ),
+        Some(_) => parts.push(
+            "Give it all ports to draw from, and check that no NAT on the way rewrites them; if that cannot be done, run `dnsalt up` on its gateway.",
+        ),
+        None => {}
     }
+    match (about(Subject::Id), parts.is_empty()) {
+        (Some(_), true) => parts.push(
+            "Update or replace the program: its query IDs are no secret. Until then only its ports protect it.",
+        ),
+        (Some(_), false) => parts.push("Its query IDs are no secret either: update or replace the program."),
+        (None, _) => {}
+    }
+    if target.identical > 1.0 && (parts.is_empty() || target.identical >= 3.0) {
+        parts.push("Update the program, so that it asks only once for one question at a time.");
+    }
+    if parts.is_empty() {
+        parts.push("Give it more ports to draw from; if that cannot be done, run `dnsalt up` on its gateway.");
+    }
+    parts.join(" ")
 }
 
 /// A time for people: `0.4 s`, `2.8 h`, `3,400 years`.
@@ -129,7 +156,8 @@ pub fn time(seconds: f64) -> String {
         (86_400.0, YEAR, "days"),
         (YEAR, f64::INFINITY, "years"),
     ];
-    let (unit, _, name) = units.into_iter().find(|(_, below, _)| seconds < *below).unwrap_or(units[4]);
+    let (unit, _, name) =
+        units.into_iter().find(|(_, below, _)| seconds < *below).unwrap_or(units[4]);
     match seconds / unit {
         v if v < 0.001 => format!("under 1 m{name}"),
         v if v < 0.0995 => format!("{v:.3} {name}"),
@@ -161,6 +189,9 @@ mod tests {
 
     #[test]
     fn grades_of_the_old_test() {
-        assert_eq!([0.0, 295.0, 296.0, 3979.0, 3980.0].map(|d| oarc(d, 26)), ["POOR", "POOR", "GOOD", "GOOD", "GREAT"]);
+        assert_eq!(
+            [0.0, 295.0, 296.0, 3979.0, 3980.0].map(|d| oarc(d, 26)),
+            ["POOR", "POOR", "GOOD", "GOOD", "GREAT"]
+        );
     }
 }

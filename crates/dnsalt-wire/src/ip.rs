@@ -186,7 +186,12 @@ mod tests {
         let packet = Packet::parse(&bytes).unwrap();
         assert_eq!(packet.src(), IpAddr::from([192, 0, 2, 1]));
         assert_eq!(packet.dst(), IpAddr::from([192, 0, 2, 53]));
-        let expected = Transport { protocol: UDP, payload: b"payload", first_fragment: true, fragmented: false };
+        let expected = Transport {
+            protocol: UDP,
+            payload: b"payload",
+            first_fragment: true,
+            fragmented: false,
+        };
         assert_eq!(packet.transport(), expected);
     }
 
@@ -208,7 +213,12 @@ mod tests {
         inner.extend_from_slice(b"payload");
         let bytes = v6_packet(0, &inner);
         let packet = Packet::parse(&bytes).unwrap();
-        let expected = Transport { protocol: UDP, payload: b"payload", first_fragment: true, fragmented: false };
+        let expected = Transport {
+            protocol: UDP,
+            payload: b"payload",
+            first_fragment: true,
+            fragmented: false,
+        };
         assert_eq!(packet.transport(), expected);
         assert_eq!(packet.dst(), "::35".parse::<IpAddr>().unwrap());
     }

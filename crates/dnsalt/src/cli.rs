@@ -192,6 +192,23 @@ pub(crate) struct CheckArgs {
     #[arg(value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
 
+    /// Watch this interface, until Ctrl-C or for as long as --for says
+    #[arg(long, value_name = "NAME", conflicts_with = "files")]
+    pub(crate) iface: Option<InterfaceName>,
+
+    /// How long to watch
+    #[arg(long = "for", value_name = "TIME", value_parser = duration, requires = "iface")]
+    pub(crate) time: Option<Duration>,
+
+    /// A capture from inside a NAT, to be compared with --outside: what does it do to ports?
+    #[arg(long, value_name = "FILE", requires = "outside",
+          conflicts_with_all = ["files", "iface", "merge", "html", "csv", "state_out"])]
+    pub(crate) inside: Option<PathBuf>,
+
+    /// A capture of the same time from outside the NAT
+    #[arg(long, value_name = "FILE", requires = "inside")]
+    pub(crate) outside: Option<PathBuf>,
+
     /// Also take in these states, written by --state-out
     #[arg(long, value_name = "STATE", num_args = 1..)]
     pub(crate) merge: Vec<PathBuf>,
@@ -226,6 +243,10 @@ pub(crate) struct CheckArgs {
     #[arg(long, help_heading = "Output")]
     pub(crate) csv: bool,
 
+    /// Also write the report as a page with plots, which needs nothing from elsewhere
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub(crate) html: Option<PathBuf>,
+
     /// Write what was learnt to STATE, to be merged with that of other machines
     #[arg(long, value_name = "STATE", help_heading = "Output")]
     pub(crate) state_out: Option<PathBuf>,
@@ -253,7 +274,11 @@ fn rate(text: &str) -> Result<f64, String> {
         "gbit" => bits(1e9),
         _ => return Err(wrong()),
     };
-    if rate >= 1.0 && rate <= 1e12 { Ok(rate) } else { Err("less than one packet a second, or more than there are".to_owned()) }
+    if (1.0..=1e12).contains(&rate) {
+        Ok(rate)
+    } else {
+        Err("less than one packet a second, or more than there are".to_owned())
+    }
 }
 
 #[derive(Clone, Debug, Args)]

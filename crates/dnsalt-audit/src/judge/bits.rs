@@ -17,7 +17,8 @@ pub(super) fn run(series: &Series, draws: &[u16], pool: &Pool, findings: &mut Fi
     let n = series.len().min(MOST);
     let ids = Planes::of(&series.ids[..n]);
     let draws = &draws[..draws.len().min(MOST)];
-    let with_ports = pool.width >= PORT_RANGE && pool.distinct * 4 > draws.len() && draws.len() >= 20;
+    let with_ports =
+        pool.width >= PORT_RANGE && pool.distinct * 4 > draws.len() && draws.len() >= 20;
     let ports = with_ports.then(|| Planes::of(draws));
 
     let skip = biased(&ids, 16, Subject::Id, findings);
@@ -26,7 +27,10 @@ pub(super) fn run(series: &Series, draws: &[u16], pool: &Pool, findings: &mut Fi
         port_skip = biased(ports, PORT_BITS, Subject::Port, findings);
     }
     // Where steps are already known, every other sign of order follows from them.
-    if findings.list.iter().any(|f| f.subject == Subject::Id && f.choices.is_some_and(|c| c < 4096.0))
+    if findings
+        .list
+        .iter()
+        .any(|f| f.subject == Subject::Id && f.choices.is_some_and(|c| c < 4096.0))
     {
         return;
     }
@@ -51,11 +55,16 @@ struct Planes {
 impl Planes {
     fn of(values: &[u16]) -> Self {
         let mut planes = vec![vec![0_u64; values.len().div_ceil(64)]; 16];
-        for (word, chunk) in values.chunks(64).enumerate() {
-            for (at, value) in chunk.iter().enumerate() {
-                for (bit, plane) in planes.iter_mut().enumerate() {
-                    plane[word] |= u64::from(value >> bit & 1) << at;
-                }
+        for (group, eight) in values.chunks(8).enumerate() {
+            let (mut low, mut high) = (0, 0);
+            for (at, value) in eight.iter().enumerate() {
+                low |= u64::from(value & 0xff) << (8 * at);
+                high |= u64::from(value >> 8) << (8 * at);
+            }
+            let (word, shift) = (group / 8, group % 8 * 8);
+            let rows = [transposed(low), transposed(high)];
+            for (bit, plane) in planes.iter_mut().enumerate() {
+                plane[word] |= (rows[bit / 8] >> (bit % 8 * 8) & 0xff) << shift;
             }
         }
         Planes { planes, n: values.len() }
@@ -78,6 +87,17 @@ impl Planes {
         }
         sum
     }
+}
+
+/// A matrix of 8 by 8 bits, its rows made columns (Warren, Hacker's Delight, section 7-3).
+fn transposed(mut x: u64) -> u64 {
+    for (shift, mask) in
+        [(7, 0x00aa_00aa_00aa_00aa), (14, 0x0000_cccc_0000_cccc), (28, 0x0000_0000_f0f0_f0f0_u64)]
+    {
+        let t = (x ^ x >> shift) & mask;
+        x ^= t ^ t << shift;
+    }
+    x
 }
 
 /// Bits that are 0 or 1 too often; which, as a mask.
@@ -144,7 +164,10 @@ fn echoes(planes: &Planes, bits: usize, skip: u16, subject: Subject, findings: &
         _ => ("port-bits-repeat", "ports"),
     };
     findings.chance(name, subject, chance, None, || {
-        format!("bit {bit} of the {noun} follows what it was {} before", plural(lag, "query", "queries"))
+        format!(
+            "bit {bit} of the {noun} follows what it was {} before",
+            plural(lag, "query", "queries")
+        )
     });
 }
 

@@ -55,11 +55,15 @@ impl Scratch {
     /// The commonest value and how often it came.
     fn commonest(&mut self, values: &[u16]) -> Option<(u16, usize)> {
         let mut best = None;
-        self.each(values, |v| v, |value, before| {
-            if best.is_none_or(|(_, most)| before + 1 > most) {
-                best = Some((value, before + 1));
-            }
-        });
+        self.each(
+            values,
+            |v| v,
+            |value, before| {
+                if best.is_none_or(|(_, most)| before + 1 > most) {
+                    best = Some((value, before + 1));
+                }
+            },
+        );
         best.map(|(value, count)| (value, count as usize))
     }
 }
@@ -102,10 +106,11 @@ impl Findings {
 /// Runs every test that gives a chance.
 pub(crate) fn run(series: &Series, scratch: &mut Scratch) -> (Findings, Pool) {
     let mut findings = Findings::default();
-    let (pool, draws) = pools::ports(series, scratch, &mut findings);
+    let before = &series.before_at_server()[..];
+    let (pool, draws) = pools::ports(series, before, scratch, &mut findings);
     pools::ids(series, scratch, &mut findings);
     if series.len() >= 8 {
-        steps::run(series, pool.width, scratch, &mut findings);
+        steps::run(series, before, pool.width, scratch, &mut findings);
     }
     if series.len() >= 20 {
         bits::run(series, &draws, &pool, &mut findings);

@@ -56,11 +56,12 @@ pub struct Pool {
 /// The ports of a series.
 pub(super) fn ports(
     series: &Series,
+    before: &[u32],
     scratch: &mut Scratch,
     findings: &mut Findings,
 ) -> (Pool, Vec<u16>) {
     let n = series.len();
-    let mut pool = describe(series, scratch);
+    let mut pool = describe(series, before, scratch);
     if n < 5 {
         return (pool, Vec::new());
     }
@@ -73,9 +74,9 @@ pub(super) fn ports(
         });
         return (pool, Vec::new());
     }
-    let per_server = sticks_to_servers(series, findings);
+    let per_server = sticks_to_servers(series, before, findings);
     favourite(&series.ports, subject, GOOD_RANGE, per_server, scratch, findings);
-    let draws = ports_in_use(series, per_server);
+    let draws = ports_in_use(series, per_server.then_some(before));
     pool.draws = draws.len();
     narrow(&mut pool, &draws, findings);
     pairs(&mut pool, &draws, scratch, findings);
@@ -118,18 +119,22 @@ pub(super) fn ids(series: &Series, scratch: &mut Scratch, findings: &mut Finding
     });
 }
 
-fn describe(series: &Series, scratch: &mut Scratch) -> Pool {
+fn describe(series: &Series, before: &[u32], scratch: &mut Scratch) -> Pool {
     let n = series.len();
     let mut pool = Pool { lowest: u16::MAX, ..Pool::default() };
     let (mut sum, mut squares) = (0_u64, 0_u64);
     let (mut lowest, mut highest, mut distinct) = (u16::MAX, 0, 0);
-    scratch.each(&series.ports, |port| port, |port, before| {
-        distinct += usize::from(before == 0);
-        lowest = lowest.min(port);
-        highest = highest.max(port);
-        sum += u64::from(port);
-        squares += u64::from(port) * u64::from(port);
-    });
+    scratch.each(
+        &series.ports,
+        |port| port,
+        |port, before| {
+            distinct += usize::from(before == 0);
+            lowest = lowest.min(port);
+            highest = highest.max(port);
+            sum += u64::from(port);
+            squares += u64::from(port) * u64::from(port);
+        },
+    );
     if n == 0 {
         return Pool::default();
     }
@@ -143,7 +148,7 @@ fn describe(series: &Series, scratch: &mut Scratch) -> Pool {
     pool.by_range = if distinct == 1 { 1.0 } else { range(pool.width, n) };
     pool.by_pairs = (1.0, None, None);
     pool.draws = n;
-    stay(series, &mut pool);
+    stay(series, before, &mut pool);
     pool
 }
 
@@ -155,8 +160,7 @@ fn range(width: f64, n: usize) -> f64 {
 }
 
 /// How long one server sees one port: what a scan through a side channel has to fit into.
-fn stay(series: &Series, pool: &mut Pool) {
-    let before = series.before_at_server();
+fn stay(series: &Series, before: &[u32], pool: &mut Pool) {
     let mut since: Vec<u64> = series.times.clone();
     let (mut runs, mut longest) = (0_usize, 0);
     for (i, before) in before.iter().enumerate() {
@@ -174,11 +178,10 @@ fn stay(series: &Series, pool: &mut Pool) {
 
 /// Whether each server sees a port of its own that stays, as NAT per flow makes it; a server of the
 /// attacker's then does not see the port that another server sees.
-fn sticks_to_servers(series: &Series, findings: &mut Findings) -> bool {
-    let before = series.before_at_server();
+fn sticks_to_servers(series: &Series, before: &[u32], findings: &mut Findings) -> bool {
     let (mut pairs, mut same, mut others, mut shared) = (0, 0, 0, 0);
-    for i in 1..series.len() {
-        let at_server = before[i] as usize;
+    for (i, at_server) in before.iter().enumerate().skip(1) {
+        let at_server = *at_server as usize;
         if at_server != i {
             pairs += 1;
             same += usize::from(series.ports[at_server] == series.ports[i]);
@@ -191,11 +194,11 @@ fn sticks_to_servers(series: &Series, findings: &mut Findings) -> bool {
     if pairs == 0 || others < 2 {
         return false;
     }
-    let (share, between) = (same as f64 / pairs as f64, shared as f64 / others as f64);
+    let (share, between) = (same as f64 / pairs as f64, shared as f64 / f64::from(others));
     if share < 2.0 * between || share < 0.05 {
         return false;
     }
-    let chance = binomial_above(same, pairs, (2.0 * between).max(1.0 / 1024.0).min(0.5));
+    let chance = binomial_above(same, pairs, (2.0 * between).clamp(1.0 / 1024.0, 0.5));
     findings.chance("port-per-server", Subject::Port, chance, None, || {
         format!(
             "each server sees one port for a while ({:.0} % of the queries keep it): long enough for a scan",
@@ -231,14 +234,15 @@ fn favourite(
 
 /// The ports as draws that are independent as far as can be seen: what one lookup sends from one
 /// socket counts once, and so does what a server sees of a port that stays.
-fn ports_in_use(series: &Series, per_server: bool) -> Vec<u16> {
-    let before = if per_server { series.before_at_server() } else { Vec::new() };
+fn ports_in_use(series: &Series, per_server: Option<&[u32]>) -> Vec<u16> {
     let mut draws = Vec::with_capacity(series.len());
     let mut run = 0;
     for (i, port) in series.ports.iter().enumerate() {
         let repeats = i > 0 && series.ports[i - 1] == *port;
         run = if repeats { run + 1 } else { 0 };
-        let kept = per_server && before[i] as usize != i && series.ports[before[i] as usize] == *port;
+        let kept = per_server.is_some_and(|before| {
+            before[i] as usize != i && series.ports[before[i] as usize] == *port
+        });
         if run % LOOKUP == 0 && !kept {
             draws.push(*port);
         }
@@ -299,9 +303,15 @@ fn pairs(pool: &mut Pool, draws: &[u16], scratch: &mut Scratch, findings: &mut F
     findings.chance("small-pool", Subject::Port, chance, Some(choices), || {
         let (lowest, highest) = (pool.lowest, pool.highest);
         if (distinct as f64) < draws.len() as f64 / 2.0 {
-            format!("only {}, between {lowest} and {highest}", plural(distinct, "port is used", "ports are used"))
+            format!(
+                "only {}, between {lowest} and {highest}",
+                plural(distinct, "port is used", "ports are used")
+            )
         } else {
-            format!("ports come from a pool of about {}, between {lowest} and {highest}", grouped(choices))
+            format!(
+                "ports come from a pool of about {}, between {lowest} and {highest}",
+                grouped(choices)
+            )
         }
     });
 }
@@ -358,7 +368,7 @@ mod tests {
     fn the_range_is_estimated_from_both_ends() {
         // 26 draws that span 28,000 come from 30,240 or so.
         assert!((range(28_001.0, 26) - 30_240.0).abs() < 1.0);
-        assert_eq!(range(65_536.0, 30), 65_536.0);
+        assert!((range(65_536.0, 30) - 65_536.0).abs() < 1e-9);
     }
 
     #[test]
@@ -367,7 +377,7 @@ mod tests {
         for (i, port) in [5, 5, 6, 7, 7, 7, 7, 7, 8].into_iter().enumerate() {
             series.push(i as u64, 0, port, 0, 0);
         }
-        assert_eq!(ports_in_use(&series, false), [5, 6, 7, 7, 8]);
-        assert_eq!(ports_in_use(&series, true), [5, 6, 7, 8]);
+        assert_eq!(ports_in_use(&series, None), [5, 6, 7, 7, 8]);
+        assert_eq!(ports_in_use(&series, Some(&series.before_at_server())), [5, 6, 7, 8]);
     }
 }

@@ -1,9 +1,8 @@
 //! What ports, IDs and questions have to do with each other.
 
-use std::collections::HashMap;
-
 use super::{Findings, SEQUENCE};
 use crate::finding::Subject;
+use crate::last::Last;
 use crate::series::Series;
 use crate::tail::{binomial_above, poisson_above};
 
@@ -51,12 +50,12 @@ fn tuples(ports: &[u16], ids: &[u16], width: f64, findings: &mut Findings) {
 
 /// An ID that is always the same for the same question.
 fn by_question(questions: &[u32], ids: &[u16], findings: &mut Findings) {
-    let mut last: HashMap<u32, u16> = HashMap::with_capacity(questions.len());
+    let mut last = Last::of(questions.len());
     let (mut again, mut same) = (0, 0);
-    for (question, id) in questions.iter().zip(ids) {
-        if let Some(before) = last.insert(*question, *id) {
+    for (i, question) in questions.iter().enumerate() {
+        if let Some(before) = last.replace(u64::from(*question), i) {
             again += 1;
-            same += usize::from(before == *id);
+            same += usize::from(ids[before] == ids[i]);
         }
     }
     let share = same as f64 / f64::from(again).max(1.0);
@@ -65,6 +64,9 @@ fn by_question(questions: &[u32], ids: &[u16], findings: &mut Findings) {
     }
     let chance = binomial_above(same, again as usize, 1.0 / 65_536.0);
     findings.chance("id-of-question", Subject::Id, chance, Some(1.0 / share), || {
-        format!("the same question has the same query ID again ({:.0} % of the time)", share * 100.0)
+        format!(
+            "the same question has the same query ID again ({:.0} % of the time)",
+            share * 100.0
+        )
     });
 }

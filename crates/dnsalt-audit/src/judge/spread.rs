@@ -6,14 +6,14 @@ use super::Findings;
 use super::pools::Pool;
 use crate::finding::Subject;
 use crate::series::Series;
-use crate::tail::{chi_square_above, poisson_below};
+use crate::tail::{binomial_above, binomial_below, chi_square_above, poisson_below};
 
 /// Values in each cell on average from which on chi-square's tail can be trusted where it is thin.
 const FULL: usize = 10;
 /// A range from which on ports are told apart by sixteenths of it.
 const PORT_RANGE: f64 = 4096.0;
 /// More queries do not show what these hide; and the numbers stay within what is exact.
-const MOST: usize = 8192;
+const MOST: usize = 4096;
 
 pub(super) fn run(series: &Series, draws: &[u16], pool: &Pool, findings: &mut Findings) {
     let n = series.len().min(MOST);
@@ -64,9 +64,30 @@ fn uneven_ids(ids: &[u16], findings: &mut Findings) {
     look(&both, 2 * ids.len(), 2.0);
     look(&high, ids.len(), 1.0);
     look(&low, ids.len(), 1.0);
+    rare_bytes(ids, findings);
     if let Some((chance, gain)) = best {
         findings.chance("uneven-ids", Subject::Id, chance, Some(65_536.0 / gain), || {
             "some query IDs are commoner than others".to_owned()
+        });
+    }
+}
+
+/// Low bytes that hardly come, as from a cipher whose table was filled wrongly.
+fn rare_bytes(ids: &[u16], findings: &mut Findings) {
+    let mut best: Option<(f64, u8)> = None;
+    for below in [16, 32, 64] {
+        let count = ids.iter().flat_map(|id| id.to_be_bytes()).filter(|byte| *byte < below).count();
+        let (draws, p) = (2 * ids.len(), f64::from(below) / 256.0);
+        let chance = 6.0 * binomial_below(count, draws, p).min(binomial_above(count, draws, p));
+        if best.is_none_or(|(least, _)| chance < least) {
+            best = Some((chance, below));
+        }
+    }
+    if let Some((chance, below)) = best {
+        // What the others gain, for both bytes.
+        let gain = (1.0 - f64::from(below) / 256.0).powi(2);
+        findings.chance("rare-id-bytes", Subject::Id, chance, Some(65_536.0 * gain), || {
+            format!("bytes below {below} come too seldom or too often in query IDs")
         });
     }
 }
@@ -88,29 +109,28 @@ fn uneven_ports(ports: &[u16], pool: &Pool, findings: &mut Findings) {
 /// Values that avoid each other, as dealt from a deck: fewer pairs in equal cells than chance has.
 fn too_even(ids: &[u16], findings: &mut Findings) {
     let n = ids.len();
+    if n < 100 {
+        return;
+    }
     let mut best: Option<(f64, u32)> = None;
-    for bits in 3..=10_u32 {
-        let cells = 1_usize << bits;
-        // With less than one in four cells there is nothing to be even about.
-        if n * 4 < cells || n < 100 {
-            continue;
+    for upper in [false, true] {
+        let mut counts = vec![0_u32; 1 << 10];
+        for id in ids {
+            counts[usize::from(if upper { id >> 6 } else { id & 0x3ff })] += 1;
         }
-        for upper in [false, true] {
-            let mut counts = vec![0_u32; cells];
-            for id in ids {
-                let cell = if upper { id >> (16 - bits) } else { id & ((1 << bits) - 1) };
-                counts[usize::from(cell)] += 1;
-            }
-            let pairs: u64 = counts.iter().map(|c| u64::from(*c) * u64::from(c.saturating_sub(1)) / 2).sum();
-            let mean = n as f64 * (n as f64 - 1.0) / 2.0 / cells as f64;
-            let x = chi_square(&counts);
-            // Twice from above: pairs spread like a Poisson variable where cells are few, like a
-            // chi-square where they are full.
-            let by_square = gamma_lr((cells as f64 - 1.0) / 2.0, (x / 2.0).max(0.0));
-            let chance = 16.0 * poisson_below(pairs as f64, mean).max(by_square);
-            if best.is_none_or(|(least, _)| chance < least) {
+        for bits in (3..=10_u32).rev() {
+            let chance = 16.0 * few_pairs(&counts, n);
+            // With less than one in four cells there is nothing to be even about.
+            if n * 4 >= counts.len() && best.is_none_or(|(least, _)| chance < least) {
                 best = Some((chance, bits));
             }
+            // One bit less: cells that differ in it become one.
+            let half = counts.len() / 2;
+            counts = if upper {
+                counts.chunks_exact(2).map(|two| two[0] + two[1]).collect()
+            } else {
+                (0..half).map(|cell| counts[cell] + counts[cell + half]).collect()
+            };
         }
     }
     if let Some((chance, bits)) = best {
@@ -118,6 +138,19 @@ fn too_even(ids: &[u16], findings: &mut Findings) {
             format!("query IDs are spread more evenly than chance has it ({bits} bits of them): they are dealt, not drawn")
         });
     }
+}
+
+/// At least the chance of so few pairs in equal cells. From above twice: pairs spread like a Poisson
+/// variable where cells hold few values, like a chi-square where they hold many.
+fn few_pairs(counts: &[u32], n: usize) -> f64 {
+    let (n, cells) = (n as f64, counts.len() as f64);
+    let x = chi_square(counts);
+    // Pearson's statistic is a count of pairs in disguise.
+    let pairs = (x + n) * n / cells / 2.0 - n / 2.0;
+    let mean = n * (n - 1.0) / 2.0 / cells;
+    let by_square = || gamma_lr((cells - 1.0) / 2.0, (x / 2.0).max(0.0));
+    let by_pairs = poisson_below(pairs.round().max(0.0), mean);
+    if by_pairs > 1e-3 { by_pairs } else { by_pairs.max(by_square()) }
 }
 
 #[cfg(test)]

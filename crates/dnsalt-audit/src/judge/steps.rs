@@ -7,12 +7,20 @@ use crate::tail::binomial_above;
 
 /// Differences are looked for over so many steps.
 const MOST_LAG: usize = 32;
+/// Differences that are looked at first.
+const SCREEN: usize = 64;
 /// Steps that count as small.
 const SMALL: [u16; 3] = [8, 64, 512];
 
-pub(super) fn run(series: &Series, width: f64, scratch: &mut Scratch, findings: &mut Findings) {
+pub(super) fn run(
+    series: &Series,
+    before: &[u32],
+    width: f64,
+    scratch: &mut Scratch,
+    findings: &mut Findings,
+) {
     let n = series.len().min(SEQUENCE);
-    let before = &series.before_at_server()[..n];
+    let before = &before[..n];
     let ids = &series.ids[..n];
     let ports = &series.ports[..n];
     let id = Column { values: ids, before, space: 65_536.0, subject: Subject::Id };
@@ -64,6 +72,11 @@ fn lags(column: &Column<'_>, scratch: &mut Scratch, findings: &mut Findings) -> 
     let tests = MOST_LAG as f64 + 1.0;
     let mut best: Option<(f64, Lag)> = None;
     let mut look = |differences: Vec<u16>, lag: usize, scratch: &mut Scratch| {
+        // A few tell whether it is worth looking at all of them.
+        let few = &differences[..differences.len().min(SCREEN)];
+        if differences.len() > SCREEN && scratch.commonest(few).is_none_or(|(_, hits)| hits < 4) {
+            return;
+        }
         let Some((step, hits)) = scratch.commonest(&differences) else { return };
         // Nothing moves over one query: that is a port in use, which the pools judge.
         if hits < 4 || (step == 0 && column.subject == Subject::Port) {
@@ -74,7 +87,7 @@ fn lags(column: &Column<'_>, scratch: &mut Scratch, findings: &mut Findings) -> 
             tests * 2.0 * column.space * binomial_above(hits, made, 1.0 / column.space.max(2.0));
         let share = hits as f64 / made as f64;
         if best.as_ref().is_none_or(|(least, _)| chance < *least) && share > 0.2 {
-            best = Some((chance, Lag { lag, step, share }));
+            best = Some((chance, Lag { over: lag, step, share }));
         }
     };
     for lag in 1..=MOST_LAG.min(n / 4) {
@@ -83,7 +96,7 @@ fn lags(column: &Column<'_>, scratch: &mut Scratch, findings: &mut Findings) -> 
     look(column.differences(true, false), 0, scratch);
     let Some((chance, lag)) = best else { return false };
     let sentence = lag.sentence(column);
-    let name = match (column.subject, lag.lag, lag.step) {
+    let name = match (column.subject, lag.over, lag.step) {
         (Subject::Id, 0 | 1, 1 | 0xffff) => "sequential-id",
         (Subject::Id, ..) => "id-stride",
         (_, 0 | 1, 1 | 0xffff) => "sequential-port",
@@ -93,7 +106,8 @@ fn lags(column: &Column<'_>, scratch: &mut Scratch, findings: &mut Findings) -> 
         return false;
     }
     let predicted = lag.predict(column);
-    if let Some(Finding { evidence, .. }) = findings.list.last_mut().filter(|_| predicted.proves()) {
+    if let Some(Finding { evidence, .. }) = findings.list.last_mut().filter(|_| predicted.proves())
+    {
         *evidence = Evidence::Predicted(predicted);
     }
     true
@@ -101,7 +115,7 @@ fn lags(column: &Column<'_>, scratch: &mut Scratch, findings: &mut Findings) -> 
 
 /// A difference that comes back. Over 0 queries: to the same server.
 struct Lag {
-    lag: usize,
+    over: usize,
     step: u16,
     share: f64,
 }
@@ -116,7 +130,7 @@ impl Lag {
             many => many.to_string(),
         };
         let next = if self.share > 0.9 { "; the next one is known" } else { "" };
-        match (self.lag, self.step) {
+        match (self.over, self.step) {
             (0 | 1, 0) => format!(
                 "{:.0} % of the {noun} are the same as the one before{next}",
                 self.share * 100.0
@@ -131,8 +145,8 @@ impl Lag {
     /// Predicts every value from the one before; the difference was learnt from the first ones.
     fn predict(&self, column: &Column<'_>) -> Predicted {
         let mut predicted = Predicted::default();
-        for i in 2 * self.lag.max(1)..column.values.len() {
-            let before = if self.lag == 0 { column.before[i] as usize } else { i - self.lag };
+        for i in 2 * self.over.max(1)..column.values.len() {
+            let before = if self.over == 0 { column.before[i] as usize } else { i - self.over };
             if before != i {
                 predicted.note(column.values[before].wrapping_add(self.step), column.values[i]);
             }
@@ -177,7 +191,8 @@ fn small_steps(column: &Column<'_>, findings: &mut Findings) {
         }
     }
     if let Some((chance, choices, sentence)) = best {
-        let name = if column.subject == Subject::Id { "id-small-steps" } else { "port-small-steps" };
+        let name =
+            if column.subject == Subject::Id { "id-small-steps" } else { "port-small-steps" };
         findings.chance(name, column.subject, chance, Some(choices), || sentence);
     }
 }
@@ -195,7 +210,8 @@ fn shifts(ids: &[u16], findings: &mut Findings) {
                     from >> places == to & mask
                 })
                 .count();
-            let chance = 6.0 * binomial_above(hits, ids.len() - 1, 0.5_f64.powi(kept.cast_signed()));
+            let chance =
+                6.0 * binomial_above(hits, ids.len() - 1, 0.5_f64.powi(kept.cast_signed()));
             let share = hits as f64 / (ids.len() - 1) as f64;
             if best.is_none_or(|(least, ..)| chance < least) {
                 best = Some((chance, places, right, share));

@@ -64,6 +64,7 @@ pub(super) struct Code {
     tables: Vec<[[u64; 16]; 4]>,
     /// The checks that are complete after so many outputs.
     complete: Vec<u64>,
+    #[cfg(test)]
     pub(super) checks: u32,
     rows: Vec<u128>,
 }
@@ -87,7 +88,14 @@ impl Code {
                 *mask |= 1 << check;
             }
         }
-        Code { generator, tables, complete, checks: checks.len() as u32, rows }
+        Code {
+            generator,
+            tables,
+            complete,
+            #[cfg(test)]
+            checks: checks.len() as u32,
+            rows,
+        }
     }
 
     /// What one ID adds to the checks, as the `output`th in a row.
@@ -170,5 +178,8 @@ fn solve(equations: &mut [(u128, bool)]) -> u128 {
         pivots.push(bit);
         done += 1;
     }
-    pivots.iter().zip(equations.iter()).fold(0, |state, (bit, (_, value))| state | u128::from(*value) << bit)
+    pivots
+        .iter()
+        .zip(equations.iter())
+        .fold(0, |state, (bit, (_, value))| state | u128::from(*value) << bit)
 }

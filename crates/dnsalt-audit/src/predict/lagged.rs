@@ -21,7 +21,9 @@ pub(super) fn find(ids: &[u16], effort: Effort) -> Option<Hit> {
     pairs.chain(long).find_map(|(j, k)| {
         // In two places: a packet that is missing spoils the values after it.
         let last = ids.len().saturating_sub(k + CHECK);
-        [0, last / 2].into_iter().find_map(|start| follow(ids.get(start..)?, j, k))
+        [0, last / 2]
+            .into_iter()
+            .find_map(|start| follow(ids.get(start..)?, j, k).filter(Hit::good))
     })
 }
 

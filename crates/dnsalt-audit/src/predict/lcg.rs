@@ -14,7 +14,7 @@ const STARTS: usize = 4;
 pub(super) fn find(ids: &[u16]) -> Option<Hit> {
     starts(ids.len(), 8, STARTS).find_map(|start| whole(&ids[start..])).or_else(|| {
         starts(ids.len(), 8, STARTS).find_map(|start| {
-            truncated().iter().find_map(|generator| generator.follow(&ids[start..]))
+            truncated().iter().find_map(|g| g.follow(&ids[start..]).filter(Hit::good))
         })
     })
 }
@@ -122,7 +122,8 @@ impl Truncated {
         // What the hidden half adds, less a carry or not.
         [0, 1].into_iter().flat_map(move |carry| {
             let upper = u64::from(second).wrapping_sub(base + carry) & (self.mask >> 16);
-            let range = self.begin[upper as usize] as usize..self.begin[upper as usize + 1] as usize;
+            let range =
+                self.begin[upper as usize] as usize..self.begin[upper as usize + 1] as usize;
             self.hidden[range].iter().map(move |hidden| known | u64::from(*hidden))
         })
     }
@@ -171,7 +172,8 @@ mod tests {
     #[test]
     fn microsofts_rand_is_followed() {
         // srand(1): the values that everybody knows.
-        let mut ids = vec![41, 18_467, 6334, 26_500, 19_169, 15_724, 11_478, 29_358, 26_962, 24_464];
+        let mut ids =
+            vec![41, 18_467, 6334, 26_500, 19_169, 15_724, 11_478, 29_358, 26_962, 24_464];
         ids.extend([5705, 28_145, 23_281]);
         let hit = find(&ids).unwrap();
         assert_eq!(hit.name, "truncated-lcg");

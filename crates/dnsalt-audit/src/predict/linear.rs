@@ -20,7 +20,7 @@ pub(super) fn find(series: &Series) -> Option<Hit> {
         let most = if code.generator.name == V8 { 64 } else { STARTS };
         starts(ids.len(), outputs, most)
             .filter(|start| code.fits(&ids[*start..*start + outputs]))
-            .find_map(|start| follow(code, series, start))
+            .find_map(|start| follow(code, series, start).filter(Hit::good))
     })
 }
 
@@ -78,7 +78,7 @@ impl Ports {
     fn note(&mut self, drawn: u32, port: u16) {
         self.made += 1;
         for (i, (lowest, size)) in Self::RANGES.into_iter().enumerate() {
-            let by_product = (u64::from(drawn) * u64::from(size) >> 32) as u32;
+            let by_product = ((u64::from(drawn) * u64::from(size)) >> 32) as u32;
             self.right[2 * i] += usize::from(lowest + drawn % size == u32::from(port));
             self.right[2 * i + 1] += usize::from(lowest + by_product == u32::from(port));
         }
@@ -113,7 +113,16 @@ fn generators() -> Vec<Generator> {
     for stride in [1, 2] {
         for (name, who, step, low, high) in SHIFTERS {
             for id in [low, high] {
-                list.push(Generator { name, who, step, stride, id, linear: all, bits: 16, outputs: 18 });
+                list.push(Generator {
+                    name,
+                    who,
+                    step,
+                    stride,
+                    id,
+                    linear: all,
+                    bits: 16,
+                    outputs: 18,
+                });
             }
         }
     }
@@ -134,8 +143,7 @@ pub(super) fn xoshiro(stride: usize, outputs: usize) -> [Generator; 2] {
     })
 }
 
-type Shifter =
-    (&'static str, &'static str, fn(u128) -> u128, fn(u128) -> u16, fn(u128) -> u16);
+type Shifter = (&'static str, &'static str, fn(u128) -> u128, fn(u128) -> u16, fn(u128) -> u16);
 
 const SHIFTERS: [Shifter; 4] = [
     (
@@ -271,8 +279,8 @@ fn taus(state: u128) -> u32 {
 /// Marsaglia 2003.
 fn step_xorshift128(state: u128) -> u128 {
     let [x, y, z, w] = words(state);
-    let t = x ^ x << 11;
-    of_words([y, z, w, w ^ w >> 19 ^ t ^ t >> 8])
+    let mixed = x ^ x << 11;
+    of_words([y, z, w, w ^ w >> 19 ^ mixed ^ mixed >> 8])
 }
 
 fn step_xorshift32(state: u128) -> u128 {
@@ -321,7 +329,8 @@ mod tests {
                 series.push(i, 0, 40_000, (generator.id)(state), 0);
                 state = generator.advance(state);
             }
-            let hit = find(&series).unwrap_or_else(|| panic!("{} {}", generator.name, generator.stride));
+            let hit =
+                find(&series).unwrap_or_else(|| panic!("{} {}", generator.name, generator.stride));
             assert_eq!(hit.predicted.made, hit.predicted.right, "{}", generator.name);
             assert!(hit.predicted.proves(), "{}: {:?}", generator.name, hit.predicted);
         }

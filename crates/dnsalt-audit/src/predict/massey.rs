@@ -36,19 +36,21 @@ pub(super) fn find(series: &Series, effort: Effort) -> Option<Hit> {
 
 /// Whole IDs: if one bit has a register, all are tried.
 fn of_ids(ids: &[u16]) -> Option<Hit> {
-    let first = [0, 7, 15].into_iter().find_map(|bit| Register::of(ids, |id| id >> bit & 1 == 1))?;
+    let first =
+        [0, 7, 15].into_iter().find_map(|bit| Register::of(ids, |id| id >> bit & 1 == 1))?;
     let registers: Vec<Option<Register>> =
         (0..16).map(|bit| Register::of(ids, |id| id >> bit & 1 == 1)).collect();
     let learnt = registers.iter().flatten().map(|r| r.changed + 1).max().unwrap_or(0);
     let open = registers.iter().filter(|register| register.is_none()).count();
     let mut predicted = Predicted::default();
-    for i in learnt.max(ids.len().saturating_sub(64))..ids.len() {
+    let from = learnt.max(ids.len().saturating_sub(64));
+    for (i, id) in ids.iter().enumerate().skip(from) {
         let mut value = 0;
         for (bit, register) in registers.iter().enumerate() {
-            let known = register.as_ref().map_or(ids[i] >> bit & 1 == 1, |r| r.makes(i));
+            let known = register.as_ref().map_or(id >> bit & 1 == 1, |r| r.makes(i));
             value |= u16::from(known) << bit;
         }
-        predicted.note(value, ids[i]);
+        predicted.note(value, *id);
     }
     Some(Hit {
         name: if first.length == 19_937 { "mt19937" } else { "linear-generator" },
@@ -65,16 +67,16 @@ fn of_parts(values: &[u16], part: fn(u16) -> u16, what: &str, subject: Subject) 
         return None;
     }
     let bits = if subject == Subject::Port { 3 } else { 9 };
-    let register = [0, bits - 1].into_iter().find_map(|bit| {
-        Register::of(values, |value| part(value) >> bit & 1 == 1)
-    })?;
+    let register = [0, bits - 1]
+        .into_iter()
+        .find_map(|bit| Register::of(values, |value| part(value) >> bit & 1 == 1))?;
     let mut predicted = Predicted::default();
     let registers: Vec<Option<Register>> =
         (0..bits).map(|bit| Register::of(values, |value| part(value) >> bit & 1 == 1)).collect();
     let learnt = registers.iter().flatten().map(|r| r.changed + 1).max().unwrap_or(0);
     let known = registers.iter().flatten().count();
-    for i in learnt..values.len() {
-        let seen = part(values[i]) & ((1 << bits) - 1);
+    for (i, value) in values.iter().enumerate().skip(learnt) {
+        let seen = part(*value) & ((1 << bits) - 1);
         let mut value = 0;
         for (bit, register) in registers.iter().enumerate() {
             let one = register.as_ref().map_or(seen >> bit & 1 == 1, |r| r.makes(i));
@@ -156,7 +158,9 @@ impl Register {
         match self.length {
             19_937 => "the Mersenne Twister MT19937 (linear complexity 19,937)".to_owned(),
             113 => "a linear generator of complexity 113, as taus113 of Linux".to_owned(),
-            128 => "a linear generator of complexity 128, as xorshift128 or xoshiro128**".to_owned(),
+            128 => {
+                "a linear generator of complexity 128, as xorshift128 or xoshiro128**".to_owned()
+            }
             other => format!("a shift register of {other} stages"),
         }
     }

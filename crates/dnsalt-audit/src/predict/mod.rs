@@ -2,6 +2,7 @@
 //! has to foretell those that follow. What foretells is proof, whatever the statistics say: the
 //! generators here pass every test of randomness.
 
+mod clock;
 mod drand48;
 mod gf2;
 mod lagged;
@@ -35,8 +36,31 @@ pub(crate) struct Hit {
     pub(crate) choices: f64,
 }
 
+/// Looks for IDs that are read off a clock. The longer search is for those that have shown already
+/// that they are not drawn at random, or for a deep one.
+pub(crate) fn clock(
+    series: &Series,
+    suspicious: bool,
+    effort: Effort,
+) -> Option<(&'static str, f64)> {
+    let good = |clock: &clock::Clock| clock.chance < 1e-9;
+    let found = clock::musl(series).filter(good).or_else(|| {
+        let worth = suspicious || effort == Effort::Deep;
+        worth.then(|| clock::glibc(series)).flatten().filter(good)
+    });
+    found.map(|clock| (clock.who, clock.chance))
+}
+
 /// Fewer right predictions say nothing.
 const HINT: usize = 3;
+
+impl Hit {
+    /// Whether it is right often enough to be more than chance.
+    fn good(&self) -> bool {
+        let Predicted { made, right, .. } = self.predicted;
+        right >= HINT && right * 10 >= made * 9
+    }
+}
 
 /// Runs the predictors until one is right.
 pub(crate) fn run(series: &Series, effort: Effort) -> Option<Finding> {
@@ -70,19 +94,15 @@ fn find(series: &Series, effort: Effort) -> Option<Hit> {
     if ids.len() < 8 || ids.iter().all(|id| *id == ids[0]) {
         return None;
     }
-    let good = |hit: &Hit| {
-        let Predicted { made, right, .. } = hit.predicted;
-        right >= HINT && right * 10 >= made * 9
-    };
     let swapped: Vec<u16> = ids.iter().take(64).map(|id| id.swap_bytes()).collect();
-    let mut found = lcg::find(ids).filter(good);
-    found = found.or_else(|| lcg::find(&swapped).filter(good));
-    found = found.or_else(|| drand48::find(ids).filter(good));
-    found = found.or_else(|| lagged::find(ids, effort).filter(good));
-    found = found.or_else(|| linear::find(series).filter(good));
-    found = found.or_else(|| massey::find(series, effort).filter(good));
+    let mut found = lcg::find(ids).filter(Hit::good);
+    found = found.or_else(|| lcg::find(&swapped).filter(Hit::good));
+    found = found.or_else(|| drand48::find(ids).filter(Hit::good));
+    found = found.or_else(|| lagged::find(ids, effort).filter(Hit::good));
+    found = found.or_else(|| linear::find(series).filter(Hit::good));
+    found = found.or_else(|| massey::find(series, effort).filter(Hit::good));
     if effort == Effort::Deep {
-        found = found.or_else(|| skipping::find(series).filter(good));
+        found = found.or_else(|| skipping::find(series).filter(Hit::good));
     }
     found
 }

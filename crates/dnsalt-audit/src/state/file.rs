@@ -86,7 +86,16 @@ impl Block {
             if server as usize >= self.servers.len() || upper > letters {
                 return None;
             }
-            resolver.samples.push(Sample { time, server, question, port, id, delay, letters, upper });
+            resolver.samples.push(Sample {
+                time,
+                server,
+                question,
+                port,
+                id,
+                delay,
+                letters,
+                upper,
+            });
         }
         Some((resolver, self.servers.into_iter().map(Address).collect()))
     }
@@ -107,7 +116,8 @@ impl State {
         }
         all.sort_unstable_by_key(|(resolver, _)| resolver.address);
         for (resolver, servers) in &all {
-            let bytes = postcard::to_stdvec(&Block::of(resolver, servers)).map_err(io::Error::other)?;
+            let bytes =
+                postcard::to_stdvec(&Block::of(resolver, servers)).map_err(io::Error::other)?;
             let length = u32::try_from(bytes.len()).map_err(io::Error::other)?;
             out.write_all(&length.to_le_bytes())?;
             out.write_all(&crc32fast::hash(&bytes).to_le_bytes())?;

@@ -6,35 +6,51 @@
 //! ```
 //!
 //! A later query takes the place of an earlier one with the same hash. Thousands of outstanding
-//! queries fit; what is forgotten counts neither as answered nor as forged.
+//! queries fit; what is forgotten counts neither as answered nor as forged. Entries are small, so that
+//! the tables of all shards stay in the cache: addresses are kept as hashes, times in units that wrap
+//! after three days.
 
-use crate::event::{Address, Event, mix};
+use crate::event::{Event, mix};
 
 /// Places in each table of a shard: a power of two.
-const PLACES: usize = 1 << 13;
-/// After so long a query is a new one even if it looks like the last, and a reply is a late one.
-pub(crate) const PATIENCE: u64 = 30_000_000_000;
-/// So long after it was asked first, an answered query may be asked again because its reply got lost.
-const LOST_REPLY: u64 = 10_000_000_000;
+const PLACES: usize = 1 << 12;
+/// Bits of a nanosecond that a time does without: units of 66 µs.
+const TIME_SHIFT: u32 = 16;
+/// After so many units a query is a new one even if it looks like the last, and a reply is a late
+/// one: 30 seconds.
+const PATIENCE: u32 = (30_000_000_000_u64 >> TIME_SHIFT) as u32;
+/// So long after it was asked first, an answered query may be asked again because its reply got
+/// lost: 10 seconds.
+const LOST_REPLY: u32 = (10_000_000_000_u64 >> TIME_SHIFT) as u32;
+/// No sample was kept.
+pub(crate) const NO_SAMPLE: u32 = u32::MAX;
 
-/// A query that was asked.
-#[derive(Clone, Copy, Debug)]
+/// A query that was asked. All zero: none.
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Asked {
-    key: u64,
-    pub(crate) time: u64,
+    tag: u32,
+    time: u32,
     pub(crate) question: u32,
     /// Where its sample is.
-    pub(crate) sample: Option<u32>,
+    pub(crate) sample: u32,
+    /// A hash of the client cookie; 0 without one.
+    pub(crate) cookie: u32,
     pub(crate) answered: bool,
-    pub(crate) cookie: Option<[u8; 8]>,
 }
 
-/// The last query from a port.
-#[derive(Clone, Copy, Debug)]
+impl Asked {
+    /// Microseconds since it was asked.
+    pub(crate) fn micros(&self, time: u64) -> u64 {
+        (u64::from(units(time).wrapping_sub(self.time)) << TIME_SHIFT) / 1000
+    }
+}
+
+/// The last query from a port. All zero: none.
+#[derive(Clone, Copy, Debug, Default)]
 struct FromPort {
-    key: u64,
-    time: u64,
-    server: Address,
+    tag: u32,
+    time: u32,
+    server: u32,
     id: u16,
     answered: bool,
 }
@@ -52,106 +68,121 @@ pub(crate) enum Miss {
 /// The tables of one shard.
 #[derive(Clone, Debug)]
 pub(crate) struct Outstanding {
-    exact: Vec<Option<Asked>>,
-    by_port: Vec<Option<FromPort>>,
+    exact: Vec<Asked>,
+    by_port: Vec<FromPort>,
 }
 
 impl Default for Outstanding {
     fn default() -> Self {
-        Outstanding { exact: vec![None; PLACES], by_port: vec![None; PLACES] }
+        Outstanding {
+            exact: vec![Asked::default(); PLACES],
+            by_port: vec![FromPort::default(); PLACES],
+        }
     }
 }
 
-fn exact_key(client: u64, event: &Event) -> u64 {
-    let ports = u64::from(event.port) << 16 | u64::from(event.id);
-    mix(client ^ event.server.hash().rotate_left(17) ^ ports.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+fn units(time: u64) -> u32 {
+    (time >> TIME_SHIFT) as u32
 }
 
-fn port_key(client: u64, event: &Event) -> u64 {
-    mix(client ^ u64::from(event.port).wrapping_mul(0x9e37_79b9_7f4a_7c15))
+/// Place and tag of a hash; no tag is 0.
+fn split(hash: u64) -> (usize, u32) {
+    ((hash & (PLACES as u64 - 1)) as usize, (hash >> 32) as u32 | 1)
 }
 
-fn place(key: u64) -> usize {
-    (key & (PLACES as u64 - 1)) as usize
+/// A query or reply with its hashes.
+#[derive(Clone, Copy)]
+pub(crate) struct Keyed<'a> {
+    event: &'a Event,
+    exact: (usize, u32),
+    by_port: (usize, u32),
+    server: u32,
+}
+
+impl<'a> Keyed<'a> {
+    pub(crate) fn of(event: &'a Event, client: u64) -> Self {
+        const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
+        let server = event.server.hash();
+        let ports = u64::from(event.port) << 16 | u64::from(event.id);
+        Keyed {
+            event,
+            exact: split(mix(client ^ server.rotate_left(17) ^ ports.wrapping_mul(ODD))),
+            by_port: split((client ^ u64::from(event.port).wrapping_mul(ODD)).wrapping_mul(ODD)),
+            server: server as u32,
+        }
+    }
 }
 
 impl Outstanding {
     /// Whether it is the same query again: while it is outstanding, or soon after its reply, which
     /// may not have reached the client.
-    pub(crate) fn is_retransmission(&mut self, client: u64, event: &Event) -> bool {
-        let key = exact_key(client, event);
-        let Some(asked) = &mut self.exact[place(key)] else { return false };
-        if asked.key != key || asked.question != event.question {
+    pub(crate) fn is_retransmission(&mut self, query: Keyed<'_>) -> bool {
+        let (place, tag) = query.exact;
+        let asked = &mut self.exact[place];
+        if asked.tag != tag || asked.question != query.event.question {
             return false;
         }
-        let since = event.time.saturating_sub(asked.time);
+        let now = units(query.event.time);
+        let since = now.wrapping_sub(asked.time);
         if asked.answered {
             return since < LOST_REPLY;
         }
         if since < PATIENCE {
-            asked.time = event.time;
+            asked.time = now;
         }
         since < PATIENCE
     }
 
-    pub(crate) fn ask(
-        &mut self,
-        client: u64,
-        event: &Event,
-        sample: Option<u32>,
-        cookie: Option<[u8; 8]>,
-    ) {
-        let key = exact_key(client, event);
-        self.exact[place(key)] = Some(Asked {
-            key,
-            time: event.time,
-            question: event.question,
-            sample,
-            answered: false,
-            cookie,
-        });
-        let key = port_key(client, event);
-        let Event { time, server, id, .. } = *event;
-        self.by_port[place(key)] = Some(FromPort { key, time, server, id, answered: false });
+    pub(crate) fn ask(&mut self, query: Keyed<'_>, sample: u32, cookie: u32) {
+        let time = units(query.event.time);
+        let (place, tag) = query.exact;
+        let question = query.event.question;
+        self.exact[place] = Asked { tag, time, question, sample, cookie, answered: false };
+        let (place, tag) = query.by_port;
+        let (server, id) = (query.server, query.event.id);
+        self.by_port[place] = FromPort { tag, time, server, id, answered: false };
     }
 
     /// The query that a reply names by server, port and ID.
-    pub(crate) fn asked(&mut self, client: u64, event: &Event) -> Option<&mut Asked> {
-        let key = exact_key(client, event);
-        self.exact[place(key)].as_mut().filter(|asked| {
-            asked.key == key && event.time.saturating_sub(asked.time) < PATIENCE
-        })
+    pub(crate) fn asked(&mut self, reply: Keyed<'_>) -> Option<&mut Asked> {
+        let (place, tag) = reply.exact;
+        let now = units(reply.event.time);
+        let asked = &mut self.exact[place];
+        (asked.tag == tag && now.wrapping_sub(asked.time) < PATIENCE).then_some(asked)
     }
 
     /// Notes that the last query from a port was answered.
-    pub(crate) fn answer(&mut self, client: u64, event: &Event) {
-        let key = port_key(client, event);
-        if let Some(from) = &mut self.by_port[place(key)]
-            && from.key == key
-            && from.id == event.id
-        {
+    pub(crate) fn answer(&mut self, reply: Keyed<'_>) {
+        let (place, tag) = reply.by_port;
+        let from = &mut self.by_port[place];
+        if from.tag == tag && from.id == reply.event.id {
             from.answered = true;
         }
     }
 
     /// What a reply got wrong that names no query by server, port and ID.
-    pub(crate) fn miss(&self, client: u64, event: &Event) -> Miss {
-        let key = port_key(client, event);
-        match &self.by_port[place(key)] {
-            Some(from) if from.key == key => {
-                if event.time.saturating_sub(from.time) >= PATIENCE {
-                    Miss::Port
-                } else if from.answered {
-                    Miss::Late
-                } else if from.server == event.server {
-                    Miss::Id
-                } else {
-                    Miss::Server
-                }
-            }
-            // Another port took the place: nothing is known of this one.
-            Some(_) => Miss::Late,
-            None => Miss::Port,
+    pub(crate) fn miss(&self, reply: Keyed<'_>) -> Miss {
+        let (place, tag) = reply.by_port;
+        let from = &self.by_port[place];
+        if from.tag == 0 {
+            return Miss::Port;
+        }
+        if from.tag != tag {
+            return Miss::Late; // another port took the place: nothing is known of this one
+        }
+        if units(reply.event.time).wrapping_sub(from.time) >= PATIENCE {
+            Miss::Port
+        } else if from.answered {
+            Miss::Late
+        } else if from.server == reply.server {
+            Miss::Id
+        } else {
+            Miss::Server
         }
     }
+}
+
+/// A hash of a cookie; never 0.
+pub(crate) fn cookie_hash(cookie: Option<[u8; 8]>) -> u32 {
+    cookie.map_or(0, |cookie| mix(u64::from_le_bytes(cookie)) as u32 | 1)
 }

@@ -42,7 +42,12 @@ impl Resolver {
     }
 
     /// Keeps a sample if it is among the earliest; where, if it went to the end.
-    pub(crate) fn keep(&mut self, sample: Sample, capacity: usize, servers: &[Address]) -> Option<u32> {
+    pub(crate) fn keep(
+        &mut self,
+        sample: Sample,
+        capacity: usize,
+        servers: &[Address],
+    ) -> Option<u32> {
         let in_order = self.samples.last().is_none_or(|last| last.time < sample.time);
         if self.samples.len() >= capacity {
             if self.sorted && in_order {
@@ -54,10 +59,12 @@ impl Resolver {
         }
         if self.samples.len() == self.samples.capacity() {
             // Doubling, but not beyond what will ever be kept: the sum over many resolvers counts.
-            let more = self.samples.len().clamp(4, capacity.saturating_sub(self.samples.len()).max(4));
+            let more =
+                self.samples.len().clamp(4, capacity.saturating_sub(self.samples.len()).max(4));
             self.samples.reserve_exact(more);
         }
-        self.sorted &= in_order || self.samples.last().is_none_or(|l| l.order(&sample, servers).is_lt());
+        self.sorted &=
+            in_order || self.samples.last().is_none_or(|l| l.order(&sample, servers).is_lt());
         self.samples.push(sample);
         u32::try_from(self.samples.len() - 1).ok()
     }

@@ -4,7 +4,7 @@
 use hashbrown::HashTable;
 
 use super::counters::Counters;
-use super::outstanding::{Miss, Outstanding};
+use super::outstanding::{Keyed, Miss, NO_SAMPLE, Outstanding, cookie_hash};
 use super::resolver::Resolver;
 use super::sample::Sample;
 use crate::event::{Address, Event, Kind, QueryTraits, ReplyTraits};
@@ -85,7 +85,8 @@ impl Shard {
     }
 
     fn query(&mut self, event: &Event, traits: &QueryTraits, hash: u64) {
-        let again = self.outstanding.is_retransmission(hash, event);
+        let keyed = Keyed::of(event, hash);
+        let again = self.outstanding.is_retransmission(keyed);
         let server = if again { 0 } else { self.server(event.server) };
         let at = self.resolver_at(event.client, hash);
         let resolver = &mut self.resolvers[at];
@@ -111,13 +112,14 @@ impl Shard {
             upper: traits.upper,
         };
         let kept = resolver.keep(sample, self.capacity, &self.servers);
-        self.outstanding.ask(hash, event, kept, traits.cookie);
+        self.outstanding.ask(keyed, kept.unwrap_or(NO_SAMPLE), cookie_hash(traits.cookie));
     }
 
     fn reply(&mut self, event: &Event, traits: &ReplyTraits, hash: u64) {
         let warm = event.time >= self.start.saturating_add(WARM_UP);
-        let Some(asked) = self.outstanding.asked(hash, event) else {
-            let miss = self.outstanding.miss(hash, event);
+        let keyed = Keyed::of(event, hash);
+        let Some(asked) = self.outstanding.asked(keyed) else {
+            let miss = self.outstanding.miss(keyed);
             if let Some(resolver) = self.known(event.client, hash).filter(|_| warm) {
                 resolver.missed(event, miss);
             }
@@ -125,11 +127,11 @@ impl Shard {
         };
         let right = traits.questionless || asked.question == event.question;
         let (sample, again) = (asked.sample, asked.answered);
-        let cookie = asked.cookie.map(|sent| traits.cookie == Some(sent));
-        let micros = event.time.saturating_sub(asked.time) / 1000;
+        let cookie = (asked.cookie != 0).then(|| cookie_hash(traits.cookie) == asked.cookie);
+        let micros = asked.micros(event.time);
         asked.answered |= right;
         if right && !again {
-            self.outstanding.answer(hash, event);
+            self.outstanding.answer(keyed);
         }
         let Some(resolver) = self.known(event.client, hash) else { return };
         let counters = &mut resolver.counters;
@@ -151,7 +153,7 @@ impl Shard {
             None => {}
         }
         // Samples may have moved since; this one is known by what it is.
-        if let Some(sample) = sample.and_then(|at| resolver.samples.get_mut(at as usize))
+        if let Some(sample) = resolver.samples.get_mut(sample as usize)
             && (sample.port, sample.id, sample.delay) == (event.port, event.id, 0)
         {
             sample.answer_at(event.time);
@@ -214,10 +216,10 @@ impl Shard {
         if let Some((first, last)) = other.span {
             resolver.widen(first, last);
         }
-        let moved = other.samples.into_iter().map(|sample| Sample {
-            server: table[sample.server as usize],
-            ..sample
-        });
+        let moved = other
+            .samples
+            .into_iter()
+            .map(|sample| Sample { server: table[sample.server as usize], ..sample });
         resolver.samples.extend(moved);
         resolver.sorted = false;
         resolver.settle(self.capacity, &self.servers);

@@ -75,7 +75,8 @@ impl CaptureFile {
             let mut results = vec![work(first)];
             for thread in running {
                 // A panic of a worker is a panic of ours.
-                results.push(thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+                results
+                    .push(thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
             }
             Some(results)
         })?;

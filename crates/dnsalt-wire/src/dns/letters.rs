@@ -36,7 +36,7 @@ impl Letters {
         last[..rest.len()].copy_from_slice(rest);
         add(u64::from_le_bytes(last));
         let byte = |count: u32| u8::try_from(count).unwrap_or(u8::MAX);
-        Letters { hash: hash ^ hash >> 32, letters: byte(letters), upper: byte(upper) }
+        Letters { hash: hash ^ (hash >> 32), letters: byte(letters), upper: byte(upper) }
     }
 }
 
@@ -57,7 +57,7 @@ fn masks(word: u64) -> (u64, u64) {
         let beyond = word + EACH * u64::from(0x7f - high);
         from & !beyond & TOP
     };
-    let all = in_range(word | EACH * 0x20, b'a', b'z') & ascii;
+    let all = in_range(word | (EACH * 0x20), b'a', b'z') & ascii;
     (all, in_range(word, b'A', b'Z') & ascii)
 }
 

@@ -113,12 +113,11 @@ fn of_ip(time: u64, bytes: &[u8], ports: &DnsPorts, totals: &mut Totals) -> Opti
         ip::TCP => of_tcp(transport, ports, totals),
         _ => return None,
     };
-    match event {
-        Ok(found) => found.map(|found| found.event(time, &packet)),
-        Err(_) => {
-            totals.malformed += 1;
-            None
-        }
+    if let Ok(found) = event {
+        found.map(|found| found.event(time, &packet))
+    } else {
+        totals.malformed += 1;
+        None
     }
 }
 
@@ -217,6 +216,8 @@ fn question(message: &Message<'_>, bytes: &[u8]) -> (u32, Letters) {
             let hash = letters.hash ^ kind.wrapping_mul(0x9e37_79b9_7f4a_7c15);
             ((hash ^ hash >> 32) as u32, letters)
         }
-        Err(_) => ((Letters::of(&bytes[DNS_HEADER..]).hash & 0xffff_ffff) as u32, Letters::default()),
+        Err(_) => {
+            ((Letters::of(&bytes[DNS_HEADER..]).hash & 0xffff_ffff) as u32, Letters::default())
+        }
     }
 }

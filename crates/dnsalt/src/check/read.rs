@@ -51,12 +51,7 @@ impl Reading {
     }
 
     /// Takes notice of one packet.
-    pub(crate) fn packet(
-        &mut self,
-        time: u64,
-        link: dnsalt_wire::link::LinkType,
-        frame: &[u8],
-    ) {
+    pub(crate) fn packet(&mut self, time: u64, link: dnsalt_wire::link::LinkType, frame: &[u8]) {
         if let Some(event) = event(time, link, frame, &self.ports, &mut self.totals) {
             self.state.observe(&event);
         }
@@ -85,7 +80,11 @@ impl Reading {
     }
 
     fn lose(&mut self, path: &Path, why: String) {
-        let file = if path == Path::new("-") { "standard input".into() } else { path.display().to_string() };
+        let file = if path == Path::new("-") {
+            "standard input".into()
+        } else {
+            path.display().to_string()
+        };
         self.losses.push(Loss { file, why });
     }
 

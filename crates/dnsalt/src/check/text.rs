@@ -7,6 +7,7 @@ use dnsalt_audit::finding::{Evidence, Finding};
 use dnsalt_audit::judgement::{Judged, Judgement};
 use dnsalt_audit::time;
 
+use super::across::{Across, Effect};
 use super::packet::Totals;
 use super::report::Report;
 use crate::output::{Tone, paint};
@@ -29,6 +30,41 @@ pub(crate) fn render(report: &Report, all: bool) -> String {
     text += &explanations(report, all);
     text += &summary(report);
     text + &losses(report)
+}
+
+/// Both sides of a NAT.
+pub(crate) fn render_across(across: &Across) -> String {
+    let mut text = wrap(
+        &format!(
+            "{} queries inside, {} outside, {} of them the same; {} left with the port they came with.",
+            number(across.seen[0] as u64),
+            number(across.seen[1] as u64),
+            number(across.pairs as u64),
+            number(across.same_port as u64)
+        ),
+        0,
+    );
+    if across.effect != Effect::Unknown {
+        text += &format!(
+            "\n{:8}  {:>6}  {:>8}  {:<9}  Verdict\n",
+            "", "Ports", "Distinct", "Even odds"
+        );
+        for (name, side) in [("Inside", &across.inside), ("Outside", &across.outside)] {
+            text += &format!(
+                "{name:8}  {:>6}  {:>8}  {:<9}  {}\n",
+                short(side.target.ports),
+                side.ports.distinct,
+                side.t50.map_or("-".to_owned(), time),
+                side.verdict.word()
+            );
+        }
+        text += "\n";
+        for (name, side) in [("inside", &across.inside), ("outside", &across.outside)] {
+            text += &wrap(&format!("As seen {name}: {}.", side.reason), 0);
+        }
+    }
+    text += &format!("\n{}", wrap(across.effect.sentence(), 0));
+    text
 }
 
 fn head(report: &Report) -> String {
@@ -76,7 +112,8 @@ fn table(report: &Report, all: bool) -> String {
         return String::new();
     }
     let fine_shown = if all { fine.len() } else { FINE.min(fine.len()) };
-    let shown: Vec<&Judged> = weak.into_iter().chain(fine.iter().take(fine_shown).copied()).collect();
+    let shown: Vec<&Judged> =
+        weak.into_iter().chain(fine.iter().take(fine_shown).copied()).collect();
     let longest = shown.iter().map(|j| j.address.to_string().len()).max().unwrap_or(0);
     let room = longest.clamp(8, 39);
     let mut text = format!(
@@ -95,7 +132,10 @@ fn table(report: &Report, all: bool) -> String {
         text += &line(judged, room);
     }
     if fine_shown < fine.len() {
-        text += &format!("... and {} more that are not weak (--all lists them)\n", number((fine.len() - fine_shown) as u64));
+        text += &format!(
+            "... and {} more that are not weak (--all lists them)\n",
+            number((fine.len() - fine_shown) as u64)
+        );
     }
     text
 }
@@ -109,7 +149,8 @@ fn line(judged: &Judged, room: usize) -> String {
     let known = overall.t50.is_some();
     let cell = |value: f64| if known { short(value) } else { "-".to_owned() };
     let (ports, ids) = (cell(overall.target.ports), cell(overall.target.ids));
-    let bits = if known { format!("{:.0}", overall.target.bits().max(0.0).floor()) } else { "-".into() };
+    let bits =
+        if known { format!("{:.0}", overall.target.bits().max(0.0).floor()) } else { "-".into() };
     let odds = overall.t50.map_or("-".to_owned(), time);
     let verdict = judged.worst();
     let tone = if verdict <= Verdict::Weak { Tone::Bad } else { Tone::Good };
@@ -125,14 +166,18 @@ fn line(judged: &Judged, room: usize) -> String {
 
 fn explanations(report: &Report, all: bool) -> String {
     let mut text = String::new();
-    let weak: Vec<&Judged> = report.resolvers.iter().filter(|j| j.worst() <= Verdict::Weak).collect();
+    let weak: Vec<&Judged> =
+        report.resolvers.iter().filter(|j| j.worst() <= Verdict::Weak).collect();
     let most = if all { weak.len() } else { EXPLAINED };
     for judged in weak.iter().take(most) {
         text.push('\n');
         text += &explain(judged);
     }
     if weak.len() > most {
-        text += &format!("\n... and {} more that are weak (--all explains them, --json has everything)\n", weak.len() - most);
+        text += &format!(
+            "\n... and {} more that are weak (--all explains them, --json has everything)\n",
+            weak.len() - most
+        );
     }
     // A single one deserves a reason even if it is fine.
     if let [judged] = &report.resolvers[..]
@@ -150,15 +195,25 @@ fn explain(judged: &Judged) -> String {
     text += &format!(": {}\n", judged.worst().word());
     text += &wrap(&capital(&overall.reason), 2);
     for (server, judgement) in worse_servers(judged) {
-        text += &wrap(&format!("As {server} sees it: {} ({}).", judgement.reason, judgement.verdict.word()), 2);
+        text += &wrap(
+            &format!("As {server} sees it: {} ({}).", judgement.reason, judgement.verdict.word()),
+            2,
+        );
     }
     text += &wrap(&overall.advice, 2);
     for finding in overall.findings.iter().take(3) {
         text += &evidence(finding);
     }
-    text += &side_notes(judged);
+    text += &wrap(&side_notes(judged), 2);
     if overall.verdict > Verdict::Weak && !overall.untested.is_empty() {
-        text += &wrap(&format!("Not tested by {} queries: {}.", number(overall.sample as u64), overall.untested.join("; ")), 2);
+        text += &wrap(
+            &format!(
+                "Not tested by {} queries: {}.",
+                number(overall.sample as u64),
+                overall.untested.join("; ")
+            ),
+            2,
+        );
     }
     text
 }
@@ -182,7 +237,12 @@ fn evidence(finding: &Finding) -> String {
         Evidence::Chance(chance) => format!("  {}: chance {chance:.0e}\n", finding.name),
         Evidence::Predicted(predicted) => {
             let pairs = |f: fn(&(u16, u16)) -> u16| {
-                predicted.shown.iter().map(|pair| format!("{:>5}", f(pair))).collect::<Vec<_>>().join(" ")
+                predicted
+                    .shown
+                    .iter()
+                    .map(|pair| format!("{:>5}", f(pair)))
+                    .collect::<Vec<_>>()
+                    .join(" ")
             };
             format!(
                 "  {}: {} of {} foretold\n    foretold {}\n    seen     {}\n",
@@ -197,7 +257,7 @@ fn evidence(finding: &Finding) -> String {
 }
 
 /// What is worth knowing beside the verdict.
-fn side_notes(judged: &Judged) -> String {
+pub(crate) fn side_notes(judged: &Judged) -> String {
     let Judged { counters, overall, .. } = judged;
     let mut notes = Vec::new();
     let mut note = |count: u64, one: &str, many: &str| {
@@ -205,11 +265,19 @@ fn side_notes(judged: &Judged) -> String {
             notes.push(format!("{} {}", number(count), if count == 1 { one } else { many }));
         }
     };
-    note(counters.retransmissions + judged.repeated as u64, "retransmission set aside", "retransmissions set aside");
+    note(
+        counters.retransmissions + judged.repeated as u64,
+        "retransmission set aside",
+        "retransmissions set aside",
+    );
     note(counters.wrong_id, "reply with a wrong ID", "replies with a wrong ID");
     note(counters.wrong_question, "reply to another question", "replies to another question");
     note(counters.wrong_server, "reply from another server", "replies from another server");
-    note(counters.wrong_port, "reply to a port without a query", "replies to ports without a query");
+    note(
+        counters.wrong_port,
+        "reply to a port without a query",
+        "replies to ports without a query",
+    );
     note(counters.fragments, "fragmented reply", "fragmented replies");
     note(counters.tcp_queries, "query over TCP", "queries over TCP");
     if overall.case.mixed > 0.02 {
@@ -222,8 +290,11 @@ fn side_notes(judged: &Judged) -> String {
             time(overall.ports.longest_use)
         ));
     }
-    notes.push(format!("DNS-OARC's grade by deviation {:.0}: {}", overall.ports.deviation, overall.oarc));
-    wrap(&format!("Also: {}.", notes.join(", ")), 2)
+    notes.push(format!(
+        "DNS-OARC's grade by deviation {:.0}: {}",
+        overall.ports.deviation, overall.oarc
+    ));
+    format!("Also: {}.", notes.join(", "))
 }
 
 fn summary(report: &Report) -> String {
@@ -277,11 +348,15 @@ pub(crate) fn number(count: u64) -> String {
 }
 
 /// A number of choices in few letters.
-fn short(value: f64) -> String {
-    if value < 9.95 { format!("{value:.1}").trim_end_matches(".0").to_owned() } else { format!("{value:.0}") }
+pub(crate) fn short(value: f64) -> String {
+    if value < 9.95 {
+        format!("{value:.1}").trim_end_matches(".0").to_owned()
+    } else {
+        format!("{value:.0}")
+    }
 }
 
-fn capital(sentence: &str) -> String {
+pub(crate) fn capital(sentence: &str) -> String {
     let mut letters = sentence.chars();
     let first = letters.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
     format!("{first}{}.", letters.as_str())

@@ -10,10 +10,11 @@ use dnsalt_audit::judgement::Terms;
 use dnsalt_audit::predict::Effort;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::check::across::Effect;
 use crate::check::packet::DnsPorts;
 use crate::check::read::{self, Reading};
 use crate::check::report::Report;
-use crate::check::{csv, text};
+use crate::check::{across, csv, html, live, text};
 use crate::cli::CheckArgs;
 use crate::exit::{Failure, Outcome, Verdict};
 use crate::output;
@@ -23,36 +24,47 @@ const LARGE: u64 = 50 << 20;
 
 /// Runs the verb.
 pub(crate) fn run(args: &CheckArgs) -> Outcome {
-    let files = read::list(&args.files).map_err(|error| Failure::CouldNot(anyhow::anyhow!(error)))?;
-    if files.is_empty() && args.merge.is_empty() {
+    if let (Some(inside), Some(outside)) = (&args.inside, &args.outside) {
+        return across(args, inside, outside);
+    }
+    let files =
+        read::list(&args.files).map_err(|error| Failure::CouldNot(anyhow::anyhow!(error)))?;
+    if files.is_empty() && args.merge.is_empty() && args.iface.is_none() {
         return Err(Failure::Usage("nothing to check: name capture files, or --iface NAME".into()));
     }
-    let threads = args.threads.unwrap_or_else(|| {
-        std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
-    });
+    let threads = args
+        .threads
+        .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
     let mut reading = Reading::new(DnsPorts::new(&args.dns_port), threads);
     let bar = progress(&files);
     for file in &files {
         reading.file(file, &bar);
     }
     bar.finish_and_clear();
+    let mut dropped = None;
+    if let Some(interface) = &args.iface {
+        dropped = Some(live::watch(&mut reading, interface.as_str(), &args.dns_port, args.time)?);
+    }
     for path in &args.merge {
         merge(&mut reading, path)?;
     }
-    finish(args, reading, threads)
+    finish(args, reading, dropped, threads)
 }
 
 /// Writes what is to be written of what was read.
-fn finish(args: &CheckArgs, mut reading: Reading, threads: usize) -> Outcome {
+fn finish(args: &CheckArgs, mut reading: Reading, dropped: Option<u64>, threads: usize) -> Outcome {
     if let Some(path) = &args.state_out {
         let file = File::create(path).with_context(|| path.display().to_string())?;
         reading.state.write(BufWriter::new(file)).with_context(|| path.display().to_string())?;
     }
-    let effort = if args.deep { Effort::Deep } else { Effort::Normal };
-    let attacker = Attacker { rate: args.attacker, servers: f64::from(args.servers) };
-    let mut report = Report::of(&mut reading.state, Terms { attacker, effort }, threads);
+    let mut report = Report::of(&mut reading.state, terms(args), threads);
+    report.dropped = dropped;
     report.totals = (reading.totals.packets > 0).then_some(reading.totals);
     report.losses = reading.losses;
+    if let Some(path) = &args.html {
+        let page = html::render(&report, &reading.state);
+        std::fs::write(path, page).with_context(|| path.display().to_string())?;
+    }
     if args.json {
         output::print_json(&report)?;
     } else if args.csv {
@@ -66,6 +78,33 @@ fn finish(args: &CheckArgs, mut reading: Reading, threads: usize) -> Outcome {
         return Err(Failure::CouldNot(anyhow::anyhow!("{}: {}{others}", loss.file, loss.why)));
     }
     Ok(if report.weak() { Verdict::Weak } else { Verdict::Fine })
+}
+
+fn terms(args: &CheckArgs) -> Terms {
+    let effort = if args.deep { Effort::Deep } else { Effort::Normal };
+    Terms { attacker: Attacker { rate: args.attacker, servers: f64::from(args.servers) }, effort }
+}
+
+/// What a NAT does to ports, seen from both sides.
+fn across(args: &CheckArgs, inside: &Path, outside: &Path) -> Outcome {
+    let across = across::compare(inside, outside, &DnsPorts::new(&args.dns_port), terms(args))?;
+    if args.json {
+        output::print_json(&across)?;
+    } else {
+        output::print(&text::render_across(&across))?;
+    }
+    Ok(match across.effect {
+        Effect::Preserves | Effect::Randomises => Verdict::Fine,
+        Effect::Unknown => {
+            return Err(Failure::CouldNot(anyhow::anyhow!(
+                "{} of {} queries inside and {} outside are the same: too few to tell",
+                across.pairs,
+                across.seen[0],
+                across.seen[1]
+            )));
+        }
+        Effect::Derandomises | Effect::Limits | Effect::Changes => Verdict::Weak,
+    })
 }
 
 fn merge(reading: &mut Reading, path: &Path) -> anyhow::Result<()> {
