@@ -26,4 +26,4 @@ mod tail;
 mod traits;
 mod words;
 
-pub use words::time;
+pub use words::{grouped, time};

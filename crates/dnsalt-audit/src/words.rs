@@ -2,7 +2,6 @@
 
 use crate::attack::Verdict;
 use crate::finding::{Evidence, Finding, Subject};
-use crate::judge::grouped;
 use crate::judgement::Judgement;
 use crate::predict::Effort;
 use crate::series::Series;
@@ -144,6 +143,24 @@ pub(crate) fn advice(judgement: &Judgement) -> String {
         parts.push("Give it more ports to draw from; if that cannot be done, run `dnsalt up` on its gateway.");
     }
     parts.join(" ")
+}
+
+/// "1 value", "2 values".
+pub(crate) fn plural(count: usize, one: &str, many: &str) -> String {
+    if count == 1 { format!("1 {one}") } else { format!("{} {many}", grouped(count as f64)) }
+}
+
+/// A whole number with its thousands set apart.
+pub fn grouped(number: f64) -> String {
+    let digits = format!("{number:.0}");
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
 }
 
 /// A time for people: `0.4 s`, `2.8 h`, `3,400 years`.

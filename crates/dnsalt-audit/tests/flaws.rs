@@ -47,7 +47,7 @@ fn misses(flaw: &Flaw, effort: Effort) -> u64 {
     let mut scratch = Scratch::default();
     // Those that take long are made less often.
     let seeds = match effort {
-        Effort::Deep => SEEDS / 5,
+        Effort::Deep => SEEDS / 10,
         Effort::Normal if flaw.samples > 10_000 => SEEDS / 20,
         Effort::Normal => SEEDS,
     };
@@ -74,6 +74,7 @@ fn every_flaw_is_found_at_its_sample_size() {
     assert_all_found(&flaws(), Effort::Normal);
 }
 
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 /// Sizes from 26 to 100,000, most of them small, as they are in captures.
 fn size(i: usize, of: usize) -> usize {
     let (least, most) = (26_f64, 100_000_f64);

@@ -187,6 +187,7 @@ pub(crate) struct StatusArgs {
 }
 
 #[derive(Clone, Debug, Args)]
+#[allow(clippy::struct_excessive_bools)] // each is an option of its own
 pub(crate) struct CheckArgs {
     /// Capture files (pcap, pcapng, .gz, .zst), folders of them, or - for standard input
     #[arg(value_name = "FILE")]

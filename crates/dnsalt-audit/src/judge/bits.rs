@@ -1,10 +1,11 @@
 //! Single bits: stuck or biased, like an earlier one, or like the same bit of the port.
 
+use super::Findings;
 use super::pools::Pool;
-use super::{Findings, plural};
 use crate::finding::Subject;
 use crate::series::Series;
 use crate::tail::binomial_above;
+use crate::words::plural;
 
 /// More queries do not show what these hide.
 const MOST: usize = 2048;

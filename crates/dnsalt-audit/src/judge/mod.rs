@@ -124,21 +124,3 @@ pub(crate) fn run(series: &Series, scratch: &mut Scratch) -> (Findings, Pool) {
 fn swapped(value: u16) -> u16 {
     value.swap_bytes()
 }
-
-/// "1 value", "2 values".
-pub(crate) fn plural(count: usize, one: &str, many: &str) -> String {
-    if count == 1 { format!("1 {one}") } else { format!("{} {many}", grouped(count as f64)) }
-}
-
-/// A whole number with its thousands set apart.
-pub(crate) fn grouped(number: f64) -> String {
-    let digits = format!("{number:.0}");
-    let mut text = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}

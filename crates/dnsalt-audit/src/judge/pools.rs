@@ -8,10 +8,11 @@
 
 use serde::Serialize;
 
-use super::{Findings, Scratch, grouped, plural};
+use super::{Findings, Scratch};
 use crate::finding::Subject;
 use crate::series::Series;
 use crate::tail::{binomial_above, poisson_above, poisson_below, poisson_interval};
+use crate::words::{grouped, plural};
 
 /// The smallest range that good sources of ports use (RFC 6335's dynamic ports, 49152 to 65535).
 const GOOD_RANGE: f64 = 16_384.0;

@@ -1,6 +1,6 @@
 //! Values that follow from the ones before: constant differences, small steps, shifted registers.
 
-use super::{Findings, SEQUENCE, Scratch, grouped, swapped};
+use super::{Findings, SEQUENCE, Scratch, swapped};
 use crate::finding::{Evidence, Finding, Predicted, Subject};
 use crate::series::Series;
 use crate::tail::binomial_above;
@@ -247,9 +247,6 @@ fn bind9_registers(ids: &[u16], findings: &mut Findings) {
     }
     // Even IDs give the next away, and every second is even.
     findings.chance("bind9-registers", Subject::Id, chance, Some(2.0 * 10.0), || {
-        format!(
-            "query IDs come from the shift registers of BIND 9 before 9.4.1-P1 (VU#252735): after an even one {} are left",
-            grouped(10.0)
-        )
+        "query IDs come from the shift registers of BIND 9 before 9.4.1-P1 (VU#252735): after an even one 10 are left".to_owned()
     });
 }

@@ -39,7 +39,7 @@ pub(crate) fn watch(
         None => "until Ctrl-C".to_owned(),
     };
     output::say(&format!("Watching {interface} {until}."));
-    let line = if std::io::stderr().is_terminal() {
+    let counts = if std::io::stderr().is_terminal() {
         ProgressBar::new_spinner()
     } else {
         ProgressBar::hidden()
@@ -55,17 +55,17 @@ pub(crate) fn watch(
         if Instant::now() >= next_tick {
             next_tick = Instant::now() + TICK;
             let dropped = live.drops()?;
-            line.set_message(format!(
+            counts.set_message(format!(
                 "{} packets, {} queries, {} dropped",
                 number(reading.totals.packets),
                 number(reading.totals.queries),
                 number(dropped)
             ));
-            line.tick();
+            counts.tick();
         }
         let late = deadline.is_some_and(|deadline| Instant::now() >= deadline);
         over = late || stop.load(Ordering::Relaxed);
     }
-    line.finish_and_clear();
+    counts.finish_and_clear();
     Ok(live.drops()?)
 }

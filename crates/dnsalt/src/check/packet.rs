@@ -214,7 +214,7 @@ fn question(message: &Message<'_>, bytes: &[u8]) -> (u32, Letters) {
             let letters = question.name.letters();
             let kind = u64::from(question.qtype) << 16 | u64::from(question.qclass);
             let hash = letters.hash ^ kind.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            ((hash ^ hash >> 32) as u32, letters)
+            (((hash ^ hash >> 32) & 0xffff_ffff) as u32, letters)
         }
         Err(_) => {
             ((Letters::of(&bytes[DNS_HEADER..]).hash & 0xffff_ffff) as u32, Letters::default())

@@ -129,17 +129,17 @@ impl Reading {
             }
             (totals, shards)
         };
-        while let Some(parts) = file.round(self.threads, parse) {
-            for (totals, _) in &parts {
+        while let Some(done) = file.round(self.threads, parse) {
+            for (totals, _) in &done {
                 self.totals += *totals;
             }
             let each = SHARDS.div_ceil(self.threads);
             std::thread::scope(|scope| {
-                let parts = &parts;
+                let done = &done;
                 for (group, shards) in self.state.shards_mut().chunks_mut(each).enumerate() {
                     scope.spawn(move || {
                         for (i, shard) in shards.iter_mut().enumerate() {
-                            for (_, events) in parts {
+                            for (_, events) in done {
                                 for event in &events[group * each + i] {
                                     shard.observe(event);
                                 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use dnsalt_audit::attack::Verdict;
 use dnsalt_audit::finding::{Evidence, Finding};
 use dnsalt_audit::judgement::{Judged, Judgement};
-use dnsalt_audit::time;
+use dnsalt_audit::{grouped, time};
 
 use super::across::{Across, Effect};
 use super::packet::Totals;
@@ -321,7 +321,7 @@ fn summary(report: &Report) -> String {
     } else {
         format!(
             " Even odds: how long {} forged packets a second{servers} take to succeed with a chance of one half (RFC 5452).",
-            number(attacker.rate as u64)
+            grouped(attacker.rate)
         )
     };
     let words = format!("{} {noun}: {}.{odds}", number(many as u64), parts.join(", "));
@@ -336,15 +336,7 @@ fn losses(report: &Report) -> String {
 
 /// A count with its thousands set apart.
 pub(crate) fn number(count: u64) -> String {
-    let digits = count.to_string();
-    let mut text = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
+    grouped(count as f64)
 }
 
 /// A number of choices in few letters.

@@ -59,7 +59,8 @@ fn finish(args: &CheckArgs, mut reading: Reading, dropped: Option<u64>, threads:
     }
     let mut report = Report::of(&mut reading.state, terms(args), threads);
     report.dropped = dropped;
-    report.totals = (reading.totals.packets > 0).then_some(reading.totals);
+    let read = !args.files.is_empty() || args.iface.is_some();
+    report.totals = read.then_some(reading.totals);
     report.losses = reading.losses;
     if let Some(path) = &args.html {
         let page = html::render(&report, &reading.state);

@@ -1,6 +1,8 @@
 //! What the network tests share: networks of the lab, and this program run on their hosts.
 #![allow(dead_code)] // each test file uses its own part of it
 
+pub(crate) mod capture;
+
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 

@@ -10,7 +10,7 @@ use dnsalt_audit::attack::Verdict;
 use dnsalt_audit::finding::{Evidence, Finding};
 use dnsalt_audit::judgement::Judged;
 use dnsalt_audit::state::{Sample, State};
-use dnsalt_audit::time;
+use dnsalt_audit::{grouped, time};
 
 use super::report::Report;
 use super::text::{capital, number, short, side_notes};
@@ -229,7 +229,7 @@ fn footer(report: &Report) -> String {
          ln 2 · N · ports · IDs · 2<sup>case</sup> / (identical queries · rate), N = {}. \
          Broken: under a minute, or the next value is known; weak: under an hour; fair: under a year.</p>\n\
          <p>dnsalt {}</p></footer>\n",
-        number(report.attacker.rate as u64),
+        grouped(report.attacker.rate),
         short(report.attacker.servers),
         env!("CARGO_PKG_VERSION")
     )

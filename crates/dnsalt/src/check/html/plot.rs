@@ -78,7 +78,7 @@ pub(super) fn bits(ports: f64, ids: f64, case: f64, cookies: f64, identical: f64
         String::from("<figure><figcaption>Bits to guess</figcaption><div class=\"bars\">");
     for (name, bits, full) in rows {
         let shown = if bits == 0.0 { 0.0 } else { bits };
-        if shown == 0.0 && full > 16.0 || (name == "identical queries" && shown == 0.0) {
+        if shown == 0.0 && !matches!(name, "port" | "query ID") {
             continue;
         }
         let width = (shown.abs() / full * 100.0).clamp(0.0, 100.0);
