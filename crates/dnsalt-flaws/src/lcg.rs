@@ -68,7 +68,8 @@ mod tests {
         assert_eq!([next(), next(), next()], [41, 18_467, 6334]);
         // new java.util.Random(42).nextInt() is -1170105035.
         let (a, c) = super::DRAND48;
-        let state = (42 ^ a).wrapping_mul(a).wrapping_add(c) & ((1 << 48) - 1);
-        assert_eq!((state >> 16) as u32 as i32, -1_170_105_035);
+        let seed = 42_u64;
+        let state = (seed ^ a).wrapping_mul(a).wrapping_add(c) & ((1 << 48) - 1);
+        assert_eq!(((state >> 16) as u32).cast_signed(), -1_170_105_035);
     }
 }
