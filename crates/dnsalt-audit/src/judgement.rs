@@ -1,6 +1,5 @@
 //! The judgement of one resolver: tests and predictors first, then what they are worth together.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 
 use serde::Serialize;
@@ -90,7 +89,7 @@ pub struct Judged {
 /// Judges one resolver by itself; [`control`] then weighs all of them against each other.
 pub fn judge(observed: &Observed<'_>, terms: Terms, scratch: &mut Scratch) -> Judged {
     let mut series = Series::default();
-    let (drawn, repeated) = traits::drawn(observed.samples);
+    let (drawn, repeated) = traits::drawn(observed.samples, &mut scratch.last);
     for s in &drawn {
         series.push(s.time, s.server, s.port, s.id, s.question);
     }
@@ -100,7 +99,7 @@ pub fn judge(observed: &Observed<'_>, terms: Terms, scratch: &mut Scratch) -> Ju
         ids: 65_536.0,
         case_bits: case.bits,
         cookie_bits: traits::cookie_bits(observed.counters),
-        identical: traits::identical(observed.samples).max(1) as f64,
+        identical: traits::identical(observed.samples, &mut scratch.last).max(1) as f64,
         gives_up: traits::gives_up(observed),
     };
     let overall = of_series(&series, target, case, terms, scratch);
@@ -195,9 +194,14 @@ fn of_servers(
     if observed.samples.len() < ENOUGH + 1 {
         return Vec::new();
     }
-    let mut counts: HashMap<u32, usize> = HashMap::new();
+    let mut counts: Vec<(u32, usize)> = Vec::new();
+    scratch.last.begin(observed.samples.len());
     for sample in observed.samples {
-        *counts.entry(sample.server).or_default() += 1;
+        let place = scratch.last.first(u64::from(sample.server), counts.len());
+        match counts.get_mut(place) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((sample.server, 1)),
+        }
     }
     if counts.len() < 2 {
         return Vec::new();

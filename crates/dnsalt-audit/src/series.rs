@@ -47,8 +47,8 @@ impl Series {
     }
 
     /// For each query the index of the one before it to the same server; its own if it is the first.
-    pub(crate) fn before_at_server(&self) -> Vec<u32> {
-        let mut last = Last::of(self.len());
+    pub(crate) fn before_at_server(&self, last: &mut Last) -> Vec<u32> {
+        last.begin(self.len());
         let before = |(i, server): (usize, &u32)| {
             u32::try_from(last.replace(u64::from(*server), i).unwrap_or(i)).unwrap_or(0)
         };

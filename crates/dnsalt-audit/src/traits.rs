@@ -66,8 +66,8 @@ pub(crate) fn cookie_bits(counters: &Counters) -> f64 {
 
 /// The largest number of queries for one question to one server that were outstanding at a time,
 /// with different ports or IDs: each is a target of its own (CERT VU#800113, the third fault).
-pub(crate) fn identical(samples: &[Sample]) -> usize {
-    let mut last = Last::of(samples.len());
+pub(crate) fn identical(samples: &[Sample], last: &mut Last) -> usize {
+    last.begin(samples.len());
     let mut before: Vec<Option<usize>> = vec![None; samples.len()];
     let mut most = usize::from(!samples.is_empty());
     let end = |s: &Sample| s.time.saturating_add(s.delay().unwrap_or(UNANSWERED));
@@ -88,8 +88,8 @@ pub(crate) fn identical(samples: &[Sample]) -> usize {
 
 /// Samples without those that repeat port, ID and question of an earlier one: asked again, at another
 /// server as a rule, not drawn again. And how many these are.
-pub(crate) fn drawn(samples: &[Sample]) -> (Vec<Sample>, usize) {
-    let mut last = Last::of(samples.len());
+pub(crate) fn drawn(samples: &[Sample], last: &mut Last) -> (Vec<Sample>, usize) {
+    last.begin(samples.len());
     let mut kept: Vec<Sample> = Vec::with_capacity(samples.len());
     for sample in samples {
         let drawn = u64::from(sample.port) << 48 | u64::from(sample.id) << 32;
@@ -132,16 +132,16 @@ mod tests {
     fn identical_queries_at_a_time() {
         let second = 1_000_000_000;
         let mut samples: Vec<Sample> = (0..5).map(|i| sample(i, 7, 1000 + i as u16)).collect();
-        assert_eq!(identical(&samples), 5);
-        assert_eq!(identical(&[]), 0);
+        assert_eq!(identical(&samples, &mut Last::default()), 5);
+        assert_eq!(identical(&[], &mut Last::default()), 0);
         // Answered before the next was asked.
         for (i, sample) in samples.iter_mut().enumerate() {
             sample.time = i as u64 * second;
             sample.answer_at(sample.time + second / 2);
         }
-        assert_eq!(identical(&samples), 1);
+        assert_eq!(identical(&samples, &mut Last::default()), 1);
         let different: Vec<Sample> = (0..5).map(|i| sample(0, i, 1000)).collect();
-        assert_eq!(identical(&different), 1);
+        assert_eq!(identical(&different, &mut Last::default()), 1);
     }
 
     #[test]

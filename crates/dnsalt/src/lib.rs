@@ -1,12 +1,13 @@
 //! The command: one file for each verb under `commands`, what they share beside it.
 //!
 //! ```text
-//!   cli ──> commands::{up, down, status, confirm, rules, config, prove, lab}
+//!   cli ──> commands::{up, down, status, confirm, rules, config, check, prove, lab}
 //!              │
 //!              ├─ configuration   command line + dnsalt.toml -> Policy
 //!              ├─ state           /run/dnsalt: what was installed, by whom, since when
 //!              ├─ health          does a name still resolve?
 //!              ├─ query           queries that nobody can have foreseen
+//!              ├─ check           packets to a report
 //!              └─ probe           the experiment of `prove` and of the lab
 //! ```
 

@@ -11,6 +11,7 @@ mod spread;
 mod steps;
 
 use crate::finding::{Evidence, Finding, Subject};
+use crate::last::Last;
 use crate::series::Series;
 
 pub use pools::Pool;
@@ -22,15 +23,16 @@ const FAMILIES: f64 = 40.0;
 /// Tests of a sequence look at so many queries: what has a sequence shows it in these.
 pub(crate) const SEQUENCE: usize = 512;
 
-/// Room for counting values of 16 bits; all zero between two uses.
+/// Room for counting and finding values, used again and again.
 #[derive(Debug)]
 pub struct Scratch {
     counts: Vec<u32>,
+    pub(crate) last: Last,
 }
 
 impl Default for Scratch {
     fn default() -> Self {
-        Scratch { counts: vec![0; 1 << 16] }
+        Scratch { counts: vec![0; 1 << 16], last: Last::default() }
     }
 }
 
@@ -106,7 +108,7 @@ impl Findings {
 /// Runs every test that gives a chance.
 pub(crate) fn run(series: &Series, scratch: &mut Scratch) -> (Findings, Pool) {
     let mut findings = Findings::default();
-    let before = &series.before_at_server()[..];
+    let before = &series.before_at_server(&mut scratch.last)[..];
     let (pool, draws) = pools::ports(series, before, scratch, &mut findings);
     pools::ids(series, scratch, &mut findings);
     if series.len() >= 8 {
@@ -115,7 +117,7 @@ pub(crate) fn run(series: &Series, scratch: &mut Scratch) -> (Findings, Pool) {
     if series.len() >= 20 {
         bits::run(series, &draws, &pool, &mut findings);
         spread::run(series, &draws, &pool, &mut findings);
-        relations::run(series, pool.width, &mut findings);
+        relations::run(series, pool.width, &mut scratch.last, &mut findings);
     }
     (findings, pool)
 }

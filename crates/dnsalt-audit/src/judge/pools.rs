@@ -353,6 +353,7 @@ fn later_pairs(series: &Series, scratch: &mut Scratch) -> (f64, f64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::last::Last;
 
     #[test]
     fn pairs_are_counted_beyond_the_near_ones() {
@@ -379,6 +380,9 @@ mod tests {
             series.push(i as u64, 0, port, 0, 0);
         }
         assert_eq!(ports_in_use(&series, None), [5, 6, 7, 7, 8]);
-        assert_eq!(ports_in_use(&series, Some(&series.before_at_server())), [5, 6, 7, 8]);
+        assert_eq!(
+            ports_in_use(&series, Some(&series.before_at_server(&mut Last::default()))),
+            [5, 6, 7, 8]
+        );
     }
 }

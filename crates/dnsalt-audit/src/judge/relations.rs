@@ -6,7 +6,7 @@ use crate::last::Last;
 use crate::series::Series;
 use crate::tail::{binomial_above, poisson_above};
 
-pub(super) fn run(series: &Series, width: f64, findings: &mut Findings) {
+pub(super) fn run(series: &Series, width: f64, last: &mut Last, findings: &mut Findings) {
     let n = series.len().min(SEQUENCE);
     let (ports, ids) = (&series.ports[..n], &series.ids[..n]);
     let constant = |values: &[u16]| values.iter().all(|v| *v == values[0]);
@@ -15,7 +15,7 @@ pub(super) fn run(series: &Series, width: f64, findings: &mut Findings) {
     }
     id_of_port(ports, ids, findings);
     tuples(ports, ids, width, findings);
-    by_question(&series.questions[..n], ids, findings);
+    by_question(&series.questions[..n], ids, last, findings);
 }
 
 /// An ID that is the port, or lies at a constant distance from it.
@@ -49,8 +49,8 @@ fn tuples(ports: &[u16], ids: &[u16], width: f64, findings: &mut Findings) {
 }
 
 /// An ID that is always the same for the same question.
-fn by_question(questions: &[u32], ids: &[u16], findings: &mut Findings) {
-    let mut last = Last::of(questions.len());
+fn by_question(questions: &[u32], ids: &[u16], last: &mut Last, findings: &mut Findings) {
+    last.begin(questions.len());
     let (mut again, mut same) = (0, 0);
     for (i, question) in questions.iter().enumerate() {
         if let Some(before) = last.replace(u64::from(*question), i) {

@@ -14,9 +14,6 @@ use super::format::{Format, Step};
 use super::source::Source;
 use super::{CaptureFile, Record};
 
-/// Bytes of a stretch: large enough that starting threads does not count, small enough that what is
-/// made of it stays in the caches.
-const STRETCH: usize = 4 << 20;
 /// Records in a row that make a guess.
 const ROW: usize = 5;
 /// How far a guess looks: some of the largest packets.
@@ -57,17 +54,18 @@ impl<'a> Stretch<'a> {
 }
 
 impl CaptureFile {
-    /// Reads the next stretches of a mapped file, one on each thread, and returns what `work` made of
+    /// Reads the next stretches of a mapped file, of about so many bytes, one on each thread, and returns what `work` made of
     /// each, in order. None when there are no more, or this is no mapped file: what is left, such as
     /// the end of a damaged file, is then for [`CaptureFile::next_record`].
     pub fn round<T: Send>(
         &mut self,
         threads: usize,
+        stretch: usize,
         work: impl Fn(&mut Stretch<'_>) -> T + Sync,
     ) -> Option<Vec<T>> {
         let Source::Mapped { map, at } = &mut self.source else { return None };
         let bytes: &[u8] = map;
-        let mut stretches = split(bytes, *at, threads, &self.format);
+        let mut stretches = split(bytes, *at, threads, stretch, &self.format);
         let results = std::thread::scope(|scope| {
             let (first, others) = stretches.split_first_mut()?;
             let running: Vec<_> =
@@ -102,15 +100,21 @@ impl CaptureFile {
 }
 
 /// Stretches for a round, the first at the exact place.
-fn split<'a>(bytes: &'a [u8], at: usize, threads: usize, format: &Format) -> Vec<Stretch<'a>> {
+fn split<'a>(
+    bytes: &'a [u8],
+    at: usize,
+    threads: usize,
+    length: usize,
+    format: &Format,
+) -> Vec<Stretch<'a>> {
     let mut starts = vec![at];
     for i in 1..threads {
-        match guess(bytes, at + i * STRETCH, format) {
+        match guess(bytes, at + i * length, format) {
             Some(start) => starts.push(start),
             None => break,
         }
     }
-    let end = (starts[starts.len() - 1] + STRETCH).min(bytes.len());
+    let end = (starts[starts.len() - 1] + length).min(bytes.len());
     let until: Vec<usize> = starts.iter().skip(1).copied().chain([end]).collect();
     let stretch = |(start, until): (usize, usize)| Stretch {
         bytes,

@@ -13,13 +13,17 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use dnsalt_audit::event::Event;
-use dnsalt_audit::state::{SHARDS, State};
+use dnsalt_audit::state::{SHARDS, Shard, State};
 use dnsalt_capture::file::{CaptureFile, FileError};
 use indicatif::ProgressBar;
 use serde::Serialize;
 
 use super::packet::{DnsPorts, Totals, event};
 
+/// Bytes that are read at a time: by one thread so many that what is made of them stays in its cache;
+/// by several more, so that starting them does not count.
+const ALONE: usize = 256 << 10;
+const TOGETHER: usize = 2 << 20;
 /// Packets after which the progress bar moves.
 const TICK: u64 = 1 << 17;
 
@@ -90,9 +94,7 @@ impl Reading {
 
     fn records(&mut self, file: &mut CaptureFile, bar: &ProgressBar) -> Result<(), FileError> {
         let base = bar.position();
-        if self.threads > 1 {
-            self.rounds(file, bar);
-        }
+        self.rounds(file, bar);
         let mut next_tick = self.totals.packets + TICK;
         while let Some(record) = file.next_record()? {
             if let Some(event) =
@@ -129,26 +131,36 @@ impl Reading {
             }
             (totals, shards)
         };
-        while let Some(done) = file.round(self.threads, parse) {
+        let stretch = if self.threads == 1 { ALONE } else { TOGETHER };
+        while let Some(done) = file.round(self.threads, stretch, parse) {
             for (totals, _) in &done {
                 self.totals += *totals;
             }
             let each = SHARDS.div_ceil(self.threads);
             std::thread::scope(|scope| {
-                let done = &done;
                 for (group, shards) in self.state.shards_mut().chunks_mut(each).enumerate() {
-                    scope.spawn(move || {
-                        for (i, shard) in shards.iter_mut().enumerate() {
-                            for (_, events) in done {
-                                for event in &events[group * each + i] {
-                                    shard.observe(event);
-                                }
-                            }
-                        }
-                    });
+                    let done = &done;
+                    let mut work = move || observe(shards, group * each, done);
+                    // The last group is for this thread.
+                    if (group + 1) * each < SHARDS {
+                        scope.spawn(work);
+                    } else {
+                        work();
+                    }
                 }
             });
             bar.set_position(base + file.progress().0);
+        }
+    }
+}
+
+/// Hands the events of some shards, of which the first is the `first`th, to them in order.
+fn observe(shards: &mut [Shard], first: usize, done: &[(Totals, Vec<Vec<Event>>)]) {
+    for (i, shard) in shards.iter_mut().enumerate() {
+        for (_, events) in done {
+            for event in &events[first + i] {
+                shard.observe(event);
+            }
         }
     }
 }
