@@ -2,7 +2,7 @@
 //!
 //! Every test asks: how likely is what we see, or something worse, if ports and IDs are drawn at
 //! random? Chances are bounds from above and are multiplied by the number of tests (Bonferroni), first
-//! inside a family, then by [`FAMILIES`].
+//! inside a family, then by the number of families.
 
 mod bits;
 mod pools;

@@ -84,7 +84,7 @@ pub(crate) fn write(path: &Path, packets: &[Packet]) {
     std::fs::write(path, pcap(packets)).unwrap();
 }
 
-/// Numbers that are good enough to be taken for random (SplitMix64).
+/// Numbers that are good enough to be taken for random (`SplitMix64`).
 pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
