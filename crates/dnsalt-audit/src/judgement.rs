@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::attack::{Attacker, Target, Verdict};
 use crate::finding::{Evidence, Finding, Subject};
 use crate::judge::{self, LEVEL, Pool, Scratch};
+use crate::min_entropy::{MinEntropy, min_entropy};
 use crate::predict::{self, Effort};
 use crate::series::Series;
 use crate::state::{Counters, Observed};
@@ -19,6 +20,8 @@ pub const ENOUGH: usize = 26;
 const SOME: usize = 5;
 /// Servers of one resolver that are judged on their own.
 const MOST_SERVERS: usize = 8;
+/// Symbols that the min-entropy is estimated from.
+const MOST_ESTIMATED: usize = 8192;
 /// Findings that nobody has shown how to use, but that no good generator has.
 const UNNATURAL: [&str; 7] = [
     "clock-ids",
@@ -37,6 +40,8 @@ pub struct Terms {
     pub attacker: Attacker,
     /// How hard to look.
     pub effort: Effort,
+    /// Whether to estimate the min-entropy as well, which takes longer than all the rest.
+    pub min_entropy: bool,
 }
 
 /// What was found out about one resolver, or about one as one server sees it.
@@ -82,6 +87,8 @@ pub struct Judged {
     pub repeated: usize,
     /// Over all servers.
     pub overall: Judgement,
+    /// Min-entropy of ports and IDs, if it was asked for: a side number, see [`crate::min_entropy`].
+    pub min_entropy: Option<[MinEntropy; 2]>,
     /// As single servers see it, those with the most queries; empty if there is but one.
     pub servers: Vec<(IpAddr, Judgement)>,
 }
@@ -103,12 +110,18 @@ pub fn judge(observed: &Observed<'_>, terms: Terms, scratch: &mut Scratch) -> Ju
         gives_up: traits::gives_up(observed),
     };
     let overall = of_series(&series, target, case, terms, scratch);
+    let estimate = |column: &[u16]| min_entropy(&column[..column.len().min(MOST_ESTIMATED)], 16);
+    let min_entropy = terms
+        .min_entropy
+        .then(|| Some([estimate(&series.ports)?, estimate(&series.ids)?]))
+        .flatten();
     let servers = of_servers(observed, target, case, terms, scratch);
     Judged {
         repeated,
         address: observed.address,
         counters: observed.counters.clone(),
         span: observed.span,
+        min_entropy,
         overall,
         servers,
     }

@@ -19,6 +19,7 @@ pub mod finding;
 pub mod judge;
 pub mod judgement;
 mod last;
+pub mod min_entropy;
 pub mod predict;
 pub mod series;
 pub mod state;

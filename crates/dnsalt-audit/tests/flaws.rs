@@ -21,7 +21,7 @@ fn series(samples: &[Sample]) -> Series {
 }
 
 fn judged(samples: &[Sample], effort: Effort, scratch: &mut Scratch) -> Judgement {
-    let terms = Terms { attacker: Attacker::default(), effort };
+    let terms = Terms { attacker: Attacker::default(), effort, min_entropy: false };
     judge_series(&series(samples), terms, scratch)
 }
 

@@ -232,6 +232,10 @@ pub(crate) struct CheckArgs {
     #[arg(long, help_heading = "Judgement")]
     pub(crate) deep: bool,
 
+    /// Also estimate the min-entropy by NIST SP 800-90B: a side number, never the verdict
+    #[arg(long, help_heading = "Judgement")]
+    pub(crate) min_entropy: bool,
+
     /// List and explain all clients
     #[arg(long, help_heading = "Output")]
     pub(crate) all: bool,

@@ -130,6 +130,18 @@ fn the_attacker_can_be_chosen() {
 }
 
 #[test]
+fn min_entropy_is_a_side_number() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = file(&folder, "a.pcap", &[good(2, 60), fixed_port(1, 60)].concat());
+    assert!(resolver(&json(&[&path]), "10.0.0.2")["min_entropy"].is_null());
+    let report = json(&[&path, "--min-entropy"]);
+    let of_ports = |address: &str| {
+        resolver(&report, address)["min_entropy"][0]["most_common_value"].as_f64().unwrap()
+    };
+    assert!(of_ports("10.0.0.2") > 2.0 && of_ports("10.0.0.1") < 1e-9, "{report}");
+}
+
+#[test]
 fn retransmissions_are_set_aside() {
     let folder = tempfile::tempdir().unwrap();
     let mut packets = Vec::new();

@@ -290,6 +290,13 @@ pub(crate) fn side_notes(judged: &Judged) -> String {
             time(overall.ports.longest_use)
         ));
     }
+    if let Some([ports, ids]) = &judged.min_entropy {
+        notes.push(format!(
+            "min-entropy by NIST SP 800-90B {:.1} bits of ports, {:.1} of IDs in this sample",
+            ports.lowest(),
+            ids.lowest()
+        ));
+    }
     notes.push(format!(
         "DNS-OARC's grade by deviation {:.0}: {}",
         overall.ports.deviation, overall.oarc

@@ -83,7 +83,8 @@ fn finish(args: &CheckArgs, mut reading: Reading, dropped: Option<u64>, threads:
 
 fn terms(args: &CheckArgs) -> Terms {
     let effort = if args.deep { Effort::Deep } else { Effort::Normal };
-    Terms { attacker: Attacker { rate: args.attacker, servers: f64::from(args.servers) }, effort }
+    let attacker = Attacker { rate: args.attacker, servers: f64::from(args.servers) };
+    Terms { attacker, effort, min_entropy: args.min_entropy }
 }
 
 /// What a NAT does to ports, seen from both sides.
