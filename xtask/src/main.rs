@@ -2,10 +2,12 @@
 //!
 //! ```text
 //!   test          all checks, in the order in which they fail soonest
+//!   bench         measurements beside what a user would take instead
 //!   man           the man pages        ┐ from the definition of the command line
 //!   completions   for bash, zsh, fish  ┘ that also parses it
 //! ```
 
+mod bench;
 mod completions;
 mod man;
 mod skips;
@@ -29,6 +31,9 @@ struct Cli {
 enum Verb {
     /// Run all checks and tests, stop at the first that fails
     Test(test::Options),
+    /// Measure, beside what a user would take instead
+    #[command(subcommand)]
+    Bench(Bench),
     /// Write the man pages
     Man {
         /// Where to; made if it is not there
@@ -41,9 +46,16 @@ enum Verb {
     },
 }
 
+#[derive(Debug, Subcommand)]
+enum Bench {
+    /// How fast `dnsalt check` reads and judges a capture
+    Check(bench::Options),
+}
+
 fn main() -> ExitCode {
     let done = match Cli::parse().verb {
         Verb::Test(options) => test::run(options),
+        Verb::Bench(Bench::Check(options)) => bench::check(&options),
         Verb::Man { dir } => man::write(&dir),
         Verb::Completions { dir } => completions::write(&dir),
     };

@@ -1,13 +1,11 @@
 //! The queries of one resolver as plain columns, for the tests.
 
-use crate::last::Last;
-
 /// Port and ID of queries in the order of time, without retransmissions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Series {
     /// Nanoseconds since 1970.
     pub times: Vec<u64>,
-    /// Any number that tells servers apart.
+    /// Numbers that tell servers apart, counted from 0.
     pub servers: Vec<u32>,
     /// Source ports.
     pub ports: Vec<u16>,
@@ -47,11 +45,23 @@ impl Series {
     }
 
     /// For each query the index of the one before it to the same server; its own if it is the first.
-    pub(crate) fn before_at_server(&self, last: &mut Last) -> Vec<u32> {
-        last.begin(self.len());
+    /// `places` is room that is used again.
+    pub(crate) fn before_at_server(&self, places: &mut Vec<u32>) -> Vec<u32> {
+        const NONE: u32 = u32::MAX;
         let before = |(i, server): (usize, &u32)| {
-            u32::try_from(last.replace(u64::from(*server), i).unwrap_or(i)).unwrap_or(0)
+            let at = *server as usize;
+            if places.len() <= at {
+                places.resize(at + 1, NONE);
+            }
+            match std::mem::replace(&mut places[at], i as u32) {
+                NONE => i as u32,
+                before => before,
+            }
         };
-        self.servers.iter().enumerate().map(before).collect()
+        let all = self.servers.iter().enumerate().map(before).collect();
+        for server in &self.servers {
+            places[*server as usize] = NONE;
+        }
+        all
     }
 }

@@ -25,12 +25,12 @@ pub struct LetterCase {
 
 /// The case of the letters of all queries.
 pub(crate) fn letter_case(samples: &[Sample]) -> LetterCase {
-    let (mut telling, mut mixed, mut letters, mut upper, mut guess) =
-        (0_u64, 0_u64, 0_u64, 0_u64, 0.0);
+    let (mut telling, mut mixed, mut letters, mut upper) = (0_u64, 0_u64, 0_u64, 0_u64);
+    let mut by_letters = [0_u32; 256];
     for sample in samples {
         letters += u64::from(sample.letters);
         upper += u64::from(sample.upper);
-        guess += (-f64::from(sample.letters)).exp2();
+        by_letters[usize::from(sample.letters)] += 1;
         if sample.letters >= TELLING {
             telling += 1;
             mixed += u64::from(sample.upper > 0 && sample.upper < sample.letters);
@@ -42,6 +42,8 @@ pub(crate) fn letter_case(samples: &[Sample]) -> LetterCase {
     let share = mixed as f64 / telling as f64;
     let even = (0.45..0.55).contains(&(upper as f64 / letters as f64));
     let bits = if share > 0.97 && even && telling >= 10 {
+        let names = by_letters.iter().zip(0..);
+        let guess: f64 = names.map(|(n, letters)| f64::from(*n) * f64::powi(2.0, -letters)).sum();
         -(guess / samples.len() as f64).log2()
     } else {
         0.0

@@ -28,11 +28,13 @@ pub(crate) const SEQUENCE: usize = 512;
 pub struct Scratch {
     counts: Vec<u32>,
     pub(crate) last: Last,
+    /// Room for small numbers, such as those of servers.
+    pub(crate) places: Vec<u32>,
 }
 
 impl Default for Scratch {
     fn default() -> Self {
-        Scratch { counts: vec![0; 1 << 16], last: Last::default() }
+        Scratch { counts: vec![0; 1 << 16], last: Last::default(), places: Vec::new() }
     }
 }
 
@@ -108,7 +110,7 @@ impl Findings {
 /// Runs every test that gives a chance.
 pub(crate) fn run(series: &Series, scratch: &mut Scratch) -> (Findings, Pool) {
     let mut findings = Findings::default();
-    let before = &series.before_at_server(&mut scratch.last)[..];
+    let before = &series.before_at_server(&mut scratch.places)[..];
     let (pool, draws) = pools::ports(series, before, scratch, &mut findings);
     pools::ids(series, scratch, &mut findings);
     if series.len() >= 8 {

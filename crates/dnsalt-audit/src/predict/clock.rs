@@ -12,6 +12,9 @@ const MOST: usize = 512;
 /// The clock is read so much before the packet is seen, at most, in nanoseconds.
 const DELAY: u64 = 20_000;
 
+/// Directions that times are rounded to.
+const DIRECTIONS: usize = 32;
+
 /// Which library it is, and the chance that IDs fit its clock so well.
 pub(crate) struct Clock {
     pub(crate) who: &'static str,
@@ -24,13 +27,17 @@ pub(crate) fn musl(series: &Series) -> Option<Clock> {
     if n < FEWEST {
         return None;
     }
-    let (mut x, mut y) = (0.0, 0.0);
+    let mut directions = [0_u32; DIRECTIONS];
     for (time, id) in series.times.iter().zip(&series.ids).take(n) {
         let nanoseconds = time % 1_000_000_000;
         let off = (nanoseconds + nanoseconds / 65_536).wrapping_sub(u64::from(*id)) & 0xffff;
-        let angle = off as f64 / 65_536.0 * std::f64::consts::TAU;
-        x += angle.cos();
-        y += angle.sin();
+        directions[off as usize * DIRECTIONS / 65_536] += 1;
+    }
+    let (mut x, mut y) = (0.0, 0.0);
+    for (i, count) in directions.into_iter().enumerate() {
+        let angle = i as f64 / DIRECTIONS as f64 * std::f64::consts::TAU;
+        x += f64::from(count) * angle.cos();
+        y += f64::from(count) * angle.sin();
     }
     // Rayleigh's test: directions that point the same way on average.
     let chance = (-(x * x + y * y) / n as f64).exp();

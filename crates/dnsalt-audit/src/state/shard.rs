@@ -97,10 +97,13 @@ impl Shard {
             counters.retransmissions += 1;
             return;
         }
-        counters.edns += u64::from(traits.edns.is_some());
-        counters.edns_size_sum += u64::from(traits.edns.unwrap_or(0));
-        counters.dnssec_ok += u64::from(traits.dnssec_ok);
-        counters.cookies += u64::from(traits.cookie.is_some());
+        // What is not there is not written either: these are other cache lines.
+        if let Some(size) = traits.edns {
+            counters.edns += 1;
+            counters.edns_size_sum += u64::from(size);
+            counters.dnssec_ok += u64::from(traits.dnssec_ok);
+            counters.cookies += u64::from(traits.cookie.is_some());
+        }
         let sample = Sample {
             time: event.time,
             server,
@@ -146,7 +149,9 @@ impl Shard {
         }
         counters.answered += 1;
         counters.answer_micros = counters.answer_micros.saturating_add(micros);
-        counters.truncated_replies += u64::from(traits.truncated);
+        if traits.truncated {
+            counters.truncated_replies += 1;
+        }
         match cookie {
             Some(true) => counters.cookies_returned += 1,
             Some(false) => counters.cookies_missing += 1,

@@ -71,6 +71,7 @@ pub(crate) fn compare(
     for event in outside.iter().rev() {
         waiting.entry((event.server, event.id, event.question)).or_default().push(event);
     }
+    let mut servers: HashMap<Address, u32> = HashMap::new();
     let (mut before, mut after, mut same) = (Series::default(), Series::default(), 0);
     for event in &inside {
         let Some(candidates) = waiting.get_mut(&(event.server, event.id, event.question)) else {
@@ -83,7 +84,8 @@ pub(crate) fn compare(
         let Some(other) = candidates.last().filter(|other| other.time <= event.time + APART) else {
             continue;
         };
-        let server = u32::try_from(event.server.0 & 0xffff_ffff).unwrap_or(0);
+        let number = u32::try_from(servers.len()).unwrap_or(0);
+        let server = *servers.entry(event.server).or_insert(number);
         before.push(event.time, server, event.port, event.id, event.question);
         after.push(other.time, server, other.port, other.id, other.question);
         same += usize::from(event.port == other.port);
