@@ -18,6 +18,7 @@ pub mod file;
 
 mod filter;
 mod live;
+mod ring;
 mod socket;
 
 pub use filter::{FilterError, PortFilter};

@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::filter::PortFilter;
+use crate::ring::Ring;
 use crate::socket;
 
 /// Packets that are larger are cut: DNS over UDP does not come near it.
@@ -34,6 +35,13 @@ pub struct Frame<'a> {
     pub direction: Direction,
     /// From the first byte of the IP header on.
     pub data: &'a [u8],
+}
+
+impl<'a> Frame<'a> {
+    fn new(time: SystemTime, outgoing: bool, data: &'a [u8]) -> Self {
+        let direction = if outgoing { Direction::Outgoing } else { Direction::Incoming };
+        Frame { time, direction, data }
+    }
 }
 
 /// Why an interface cannot be watched.
@@ -84,8 +92,16 @@ pub struct ReadError {
 pub struct Live {
     interface: String,
     fd: OwnedFd,
-    buffer: Vec<u8>,
+    reader: Reader,
     drops: u64,
+}
+
+/// How packets come to us.
+enum Reader {
+    /// One by one, at once.
+    Calls { buffer: Vec<u8> },
+    /// Many at a time, some milliseconds late.
+    Ring(Ring),
 }
 
 impl std::fmt::Debug for Live {
@@ -100,6 +116,19 @@ impl Live {
     /// # Errors
     /// When there is no such interface, or the rights for it are missing.
     pub fn open(interface: &str, filter: &PortFilter) -> Result<Self, OpenError> {
+        Self::with_reader(interface, filter, false)
+    }
+
+    /// The same for many packets: the kernel writes them to memory that it shares with us, and hands
+    /// them over some milliseconds late.
+    ///
+    /// # Errors
+    /// As [`Live::open`].
+    pub fn open_ring(interface: &str, filter: &PortFilter) -> Result<Self, OpenError> {
+        Self::with_reader(interface, filter, true)
+    }
+
+    fn with_reader(interface: &str, filter: &PortFilter, ring: bool) -> Result<Self, OpenError> {
         let failed = |operation| {
             move |cause: io::Error| match cause.kind() {
                 io::ErrorKind::PermissionDenied => {
@@ -117,10 +146,15 @@ impl Live {
         let index = socket::interface_index(interface).map_err(failed("looking for it"))?;
         let fd = socket::open().map_err(failed("opening a packet socket"))?;
         socket::attach(&fd, filter.program()).map_err(failed("attaching the filter"))?;
-        socket::stamp(&fd).map_err(failed("asking for time stamps"))?;
-        socket::buffer(&fd, BUFFER).map_err(failed("asking for a buffer"))?;
+        let reader = if ring {
+            Reader::Ring(Ring::new(&fd).map_err(failed("asking for a ring"))?)
+        } else {
+            socket::stamp(&fd).map_err(failed("asking for time stamps"))?;
+            socket::buffer(&fd, BUFFER).map_err(failed("asking for a buffer"))?;
+            Reader::Calls { buffer: vec![0; LARGEST] }
+        };
         socket::bind(&fd, index).map_err(failed("binding to the interface"))?;
-        Ok(Live { interface: interface.to_owned(), fd, buffer: vec![0; LARGEST], drops: 0 })
+        Ok(Live { interface: interface.to_owned(), fd, reader, drops: 0 })
     }
 
     /// The next packet of IPv4 or IPv6; none if none came within the time.
@@ -131,23 +165,34 @@ impl Live {
         let failed = |cause| ReadError { interface: self.interface.clone(), cause };
         // None is further away than the clock goes: wait for ever.
         let deadline = Instant::now().checked_add(timeout);
-        let received = loop {
-            let left = deadline.map_or(timeout, |d| d.saturating_duration_since(Instant::now()));
-            if !socket::wait(&self.fd, left).map_err(failed)? && left.is_zero() {
-                return Ok(None);
-            }
-            match socket::receive(&self.fd, &mut self.buffer).map_err(failed)? {
-                Some(received) if matches!(received.ethertype, IPV4 | IPV6) && !received.echo => {
-                    break received;
+        let left = || deadline.map_or(timeout, |d| d.saturating_duration_since(Instant::now()));
+        let wanted = |ethertype: u16, echo: bool| matches!(ethertype, IPV4 | IPV6) && !echo;
+        match &mut self.reader {
+            Reader::Calls { buffer } => loop {
+                let left = left();
+                if !socket::wait(&self.fd, left).map_err(failed)? && left.is_zero() {
+                    return Ok(None);
                 }
-                _ => {}
-            }
-        };
-        Ok(Some(Frame {
-            time: received.time,
-            direction: if received.outgoing { Direction::Outgoing } else { Direction::Incoming },
-            data: &self.buffer[..received.length],
-        }))
+                match socket::receive(&self.fd, buffer).map_err(failed)? {
+                    Some(received) if wanted(received.ethertype, received.echo) => {
+                        let data = &buffer[..received.length];
+                        return Ok(Some(Frame::new(received.time, received.outgoing, data)));
+                    }
+                    _ => {}
+                }
+            },
+            Reader::Ring(ring) => loop {
+                let left = left();
+                match ring.next(&self.fd, left).map_err(failed)? {
+                    Some(packet) if wanted(packet.ethertype, packet.echo) => {
+                        let (time, outgoing) = (packet.time, packet.outgoing);
+                        return Ok(Some(Frame::new(time, outgoing, ring.bytes(&packet))));
+                    }
+                    None if left.is_zero() => return Ok(None),
+                    _ => {}
+                }
+            },
+        }
     }
 
     /// Packets that were lost since the start, because we did not read fast enough.

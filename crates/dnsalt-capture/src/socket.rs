@@ -104,7 +104,7 @@ pub(crate) fn drops(fd: &OwnedFd) -> io::Result<u32> {
 }
 
 /// The error that waits at a socket.
-fn pending_error(fd: &OwnedFd) -> io::Result<()> {
+pub(crate) fn pending_error(fd: &OwnedFd) -> io::Result<()> {
     let mut error = 0_i32;
     let mut size = size_of_val(&error) as u32;
     // SAFETY: the kernel writes at most `size` bytes to the number, which lives through the call.
@@ -197,7 +197,7 @@ fn time(header: &libc::msghdr) -> Option<SystemTime> {
     None
 }
 
-fn set<T>(fd: &OwnedFd, level: i32, option: i32, value: &T) -> io::Result<()> {
+pub(crate) fn set<T>(fd: &OwnedFd, level: i32, option: i32, value: &T) -> io::Result<()> {
     // SAFETY: the value lives through the call, and its size is the one passed.
     check(unsafe {
         libc::setsockopt(

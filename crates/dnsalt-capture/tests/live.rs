@@ -164,6 +164,86 @@ fn counts_what_is_lost() {
 }
 
 #[test]
+fn a_ring_shows_the_same() {
+    let before = SystemTime::now();
+    let Some((mut near, mut far)) = in_namespace(CABLE, || {
+        let captures = (open_ring("near"), open_ring("far"));
+        for (from, to) in [("192.0.2.1", "192.0.2.2"), ("2001:db8::1", "2001:db8::2")] {
+            for port in [54, 53, 5353] {
+                send(from, to, port, format!("{to} {port}").as_bytes());
+            }
+        }
+        captures
+    }) else {
+        return;
+    };
+    for (live, direction) in [(&mut near, Direction::Outgoing), (&mut far, Direction::Incoming)] {
+        let seen = seen(live);
+        let payloads: Vec<_> = seen.iter().map(|seen| seen.payload.as_slice()).collect();
+        assert_eq!(payloads, [&b"192.0.2.2 53"[..], b"2001:db8::2 53"]);
+        for seen in &seen {
+            assert_eq!((seen.direction, seen.destination_port), (direction, 53));
+            assert!(seen.time >= before && seen.time <= SystemTime::now(), "{:?}", seen.time);
+        }
+        assert_eq!(live.drops().unwrap(), 0);
+    }
+}
+
+#[test]
+fn a_ring_takes_many_and_counts_what_is_lost() {
+    let Some((few, mut many)) = in_namespace(LOOPBACK, || {
+        let mut few = open_ring("lo");
+        let socket = UdpSocket::bind("127.0.0.1:44444").unwrap();
+        let flood = |count: u32, size: usize| {
+            for i in 0..count {
+                let mut payload = vec![0; size];
+                payload[..4].copy_from_slice(&i.to_be_bytes());
+                // A refusal of an earlier one is reported here.
+                while socket.send_to(&payload, "127.0.0.1:53").is_err() {}
+            }
+        };
+        let mut all = 0;
+        // Several times round the ring, read as it fills.
+        for _ in 0..20 {
+            flood(1000, 600);
+            let seen = seen(&mut few);
+            let numbers: Vec<u32> = seen
+                .iter()
+                .map(|seen| u32::from_be_bytes(seen.payload[..4].try_into().unwrap()))
+                .collect();
+            assert_eq!(numbers, (0..1000).collect::<Vec<u32>>(), "each once, in order");
+            all += numbers.len();
+        }
+        assert_eq!((all, few.drops().unwrap()), (20_000, 0));
+        let many = open_ring("lo");
+        flood(40_000, 1000);
+        (few, many)
+    }) else {
+        return;
+    };
+    drop(few);
+    assert!(many.drops().unwrap() > 0);
+    let seen = seen(&mut many).len();
+    assert!(seen > 0 && seen < 40_000, "{seen}");
+}
+
+#[test]
+fn a_ring_waits_and_says_when_its_interface_goes_down() {
+    let Some((waited, went_down)) = in_namespace(CABLE, || {
+        let mut near = open_ring("near");
+        let start = SystemTime::now();
+        assert!(near.next(Duration::from_millis(50)).unwrap().is_none());
+        let waited = start.elapsed().unwrap();
+        run("ip link set dev near down");
+        (waited, near.next(Duration::from_secs(5)).map(|_| ()))
+    }) else {
+        return;
+    };
+    assert!(waited >= Duration::from_millis(50) && waited < Duration::from_secs(5), "{waited:?}");
+    assert!(went_down.is_err());
+}
+
+#[test]
 fn says_why_it_cannot_capture() {
     let Some((missing, down, went_down, afterwards)) = in_namespace(CABLE, || {
         let missing = Live::open("nosuch0", &dns()).map(|_| ()).unwrap_err();
@@ -238,6 +318,10 @@ fn open(interface: &str) -> Live {
     Live::open(interface, &dns()).unwrap()
 }
 
+fn open_ring(interface: &str) -> Live {
+    Live::open_ring(interface, &dns()).unwrap()
+}
+
 fn send(from: &str, to: &str, port: u16, payload: &[u8]) {
     let address = |ip: &str, port| (ip.parse::<IpAddr>().unwrap(), port);
     let socket = UdpSocket::bind(address(from, 0)).unwrap();
@@ -256,7 +340,8 @@ struct Seen {
 /// All that has been captured up to now, which has to be UDP.
 fn seen(live: &mut Live) -> Vec<Seen> {
     let mut seen = Vec::new();
-    while let Some(frame) = live.next(Duration::ZERO).unwrap() {
+    // A ring hands over what it has some milliseconds late.
+    while let Some(frame) = live.next(Duration::from_millis(60)).unwrap() {
         let packet = Packet::parse(frame.data).unwrap();
         let transport = packet.transport();
         assert_eq!(transport.protocol, UDP);

@@ -29,7 +29,7 @@ pub(crate) fn watch(
     time: Option<Duration>,
 ) -> anyhow::Result<u64> {
     let filter = PortFilter::new(ports)?;
-    let mut live = Live::open(interface, &filter)?;
+    let mut live = Live::open_ring(interface, &filter)?;
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&stop)).context("waiting for Ctrl-C")?;
