@@ -1,5 +1,6 @@
 //! The judgement of one resolver: tests and predictors first, then what they are worth together.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use serde::Serialize;
@@ -52,7 +53,7 @@ pub struct Judgement {
     /// One sentence: why.
     pub reason: String,
     /// One sentence: what to do.
-    pub advice: String,
+    pub advice: Cow<'static, str>,
     /// Queries that were judged: the earliest, without retransmissions.
     pub sample: usize,
     /// So many more queries would allow a verdict; 0 if there are enough.
@@ -70,7 +71,7 @@ pub struct Judgement {
     /// What the tests found, worst first.
     pub findings: Vec<Finding>,
     /// What this sample could not show.
-    pub untested: Vec<String>,
+    pub untested: Vec<&'static str>,
 }
 
 /// A resolver with its judgement.
@@ -172,7 +173,7 @@ fn of_series(
     Judgement {
         verdict: Verdict::Unknown,
         reason: String::new(),
-        advice: String::new(),
+        advice: Cow::Borrowed(""),
         sample: series.len(),
         more: 0,
         t50: None,
@@ -298,7 +299,7 @@ impl Judgement {
 ///
 /// Among a thousand good ones, some look bad by chance. Statistics count where they pass the procedure
 /// of Benjamini and Hochberg (1995) at [`LEVEL`]; predictions are proof and need none.
-pub fn control(judged: &mut [Judged], attacker: Attacker) {
+pub fn control(judged: &mut [Box<Judged>], attacker: Attacker) {
     let limit = |chances: Vec<f64>| {
         let mut chances = chances;
         chances.sort_unstable_by(f64::total_cmp);

@@ -1,5 +1,7 @@
 //! Numbers in plain words.
 
+use std::borrow::Cow;
+
 use crate::attack::Verdict;
 use crate::finding::{Evidence, Finding, Subject};
 use crate::judgement::Judgement;
@@ -17,7 +19,7 @@ pub(crate) fn oarc(deviation: f64, sample: usize) -> &'static str {
 }
 
 /// What a sample of this size, or this kind, cannot show.
-pub(crate) fn untested(series: &Series, effort: Effort) -> Vec<String> {
+pub(crate) fn untested(series: &Series, effort: Effort) -> Vec<&'static str> {
     let n = series.len();
     let mut list = Vec::new();
     for (least, what) in [
@@ -30,15 +32,15 @@ pub(crate) fn untested(series: &Series, effort: Effort) -> Vec<String> {
         (40_000, "the Mersenne Twister (40,000 queries)"),
     ] {
         if n < least {
-            list.push(what.to_owned());
+            list.push(what);
         }
     }
     if effort == Effort::Normal {
-        list.push("generators of several worker threads, and long lags (--deep)".to_owned());
+        list.push("generators of several worker threads, and long lags (--deep)");
     }
     let first = series.servers.first();
     if series.servers.iter().all(|server| Some(server) == first) {
-        list.push("whether several servers see the same port (all queries went to one)".to_owned());
+        list.push("whether several servers see the same port (all queries went to one)");
     }
     list
 }
@@ -104,13 +106,13 @@ pub(crate) fn clock(who: &str, chance: f64) -> Finding {
 }
 
 /// What to do about it.
-pub(crate) fn advice(judgement: &Judgement) -> String {
+pub(crate) fn advice(judgement: &Judgement) -> Cow<'static, str> {
     let Judgement { verdict, findings, target, .. } = judgement;
     match verdict {
-        Verdict::Unknown => return "Capture for longer.".to_owned(),
-        Verdict::Strong => return "Nothing to do.".to_owned(),
+        Verdict::Unknown => return "Capture for longer.".into(),
+        Verdict::Strong => return "Nothing to do.".into(),
         Verdict::Fair => {
-            return "Fine; random letter case (0x20) or DNS cookies would add to it.".to_owned();
+            return "Fine; random letter case (0x20) or DNS cookies would add to it.".into();
         }
         Verdict::Broken | Verdict::Weak => {}
     }
@@ -142,7 +144,7 @@ pub(crate) fn advice(judgement: &Judgement) -> String {
     if parts.is_empty() {
         parts.push("Give it more ports to draw from; if that cannot be done, run `dnsalt up` on its gateway.");
     }
-    parts.join(" ")
+    parts.join(" ").into()
 }
 
 /// "1 value", "2 values".

@@ -7,6 +7,9 @@
 //!
 //! The kernel hands over a block when it is full, or some milliseconds after its first packet.
 
+// Sizes are small, and the kernel takes them as 32 bits.
+#![allow(clippy::cast_possible_truncation)]
+
 use std::io;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::sync::atomic::{AtomicU32, Ordering};

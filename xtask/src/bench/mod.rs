@@ -79,7 +79,7 @@ fn contestants(file: &Path) -> Vec<Contestant> {
             "tcpdump and awk",
             "tcpdump",
             format!(
-                "tcpdump -nn -r {file} 'udp dst port 53' | awk '{{p=$3; sub(/.*\\./, \"\", p); a=$3; sub(/\\.[0-9]*$/, \"\", a); print a, p}}' | awk '{count}'"
+                "tcpdump -nn -r {file} 'udp dst port 53' | awk '{{i=match($3, /[0-9]*$/); p=substr($3, i); a=substr($3, 1, i-2); n[a]++; s[a]+=p; q[a]+=p*p}} END {{for (a in n) print a, n[a], s[a]/n[a]}}'"
             ),
             false,
         ),

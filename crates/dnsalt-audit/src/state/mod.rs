@@ -24,6 +24,35 @@ use resolver::Resolver;
 /// Shards of a state: fixed, so that the result does not depend on the number of threads.
 pub const SHARDS: usize = 16;
 
+impl Shard {
+    /// Every resolver of the shard.
+    fn observed(&self) -> impl Iterator<Item = Observed<'_>> {
+        self.resolvers().iter().map(|resolver| self.one(resolver))
+    }
+
+    /// Shows every resolver, with its samples in order. Unless `keep`, they are forgotten right
+    /// after, so that what is made of them has room.
+    pub fn each(&mut self, keep: bool, mut see: impl FnMut(&Observed<'_>)) {
+        self.settle();
+        for at in 0..self.resolvers().len() {
+            see(&self.one(&self.resolvers()[at]));
+            if !keep {
+                self.forget(at);
+            }
+        }
+    }
+
+    fn one<'a>(&'a self, resolver: &'a Resolver) -> Observed<'a> {
+        Observed {
+            address: resolver.address.into(),
+            counters: &resolver.counters,
+            span: resolver.span,
+            samples: &resolver.samples,
+            servers: self.servers(),
+        }
+    }
+}
+
 /// All that was observed.
 #[derive(Clone, Debug)]
 pub struct State {
@@ -86,17 +115,9 @@ impl State {
         }
     }
 
-    /// Every resolver that asked, in no particular order.
+    /// Every resolver that was seen, in no particular order.
     pub fn resolvers(&self) -> impl Iterator<Item = Observed<'_>> {
-        self.shards.iter().flat_map(|shard| {
-            shard.resolvers().iter().map(|resolver| Observed {
-                address: resolver.address.into(),
-                counters: &resolver.counters,
-                span: resolver.span,
-                samples: &resolver.samples,
-                servers: shard.servers(),
-            })
-        })
+        self.shards.iter().flat_map(Shard::observed)
     }
 
     fn absorb(&mut self, resolver: Resolver, servers: &[Address]) {

@@ -58,9 +58,11 @@ impl Resolver {
             }
         }
         if self.samples.len() == self.samples.capacity() {
-            // Doubling, but not beyond what will ever be kept: the sum over many resolvers counts.
-            let more =
-                self.samples.len().clamp(4, capacity.saturating_sub(self.samples.len()).max(4));
+            // In few steps, as each leaves a hole behind, and not beyond what will ever be kept: the
+            // sum over many resolvers counts.
+            let room = capacity.saturating_sub(self.samples.len()).max(4);
+            let more = if self.samples.is_empty() { 8 } else { self.samples.len().max(56) };
+            let more = more.min(room);
             self.samples.reserve_exact(more);
         }
         self.sorted &=

@@ -9,8 +9,8 @@ use super::resolver::Resolver;
 use super::sample::Sample;
 use crate::event::{Address, Event, Kind, QueryTraits, ReplyTraits};
 
-/// Samples that one shard keeps of all its resolvers together: 7.5 MB.
-const BUDGET: usize = 5 << 16;
+/// Samples that one shard keeps of all its resolvers together: 6 MB.
+const BUDGET: usize = 4 << 16;
 /// The most that it keeps of one resolver: enough for a Mersenne Twister.
 const MOST: usize = 1 << 16;
 /// The fewest, however many resolvers there are: enough for a first judgement.
@@ -235,6 +235,11 @@ impl Shard {
         for resolver in &mut self.resolvers {
             resolver.settle(self.capacity, &self.servers);
         }
+    }
+
+    /// Gives up the samples of one.
+    pub(super) fn forget(&mut self, at: usize) {
+        self.resolvers[at].samples = Vec::new();
     }
 
     pub(super) fn resolvers(&self) -> &[Resolver] {

@@ -21,23 +21,27 @@ impl Letters {
     /// Looks at bytes as they are, lengths of labels included: those are no letters.
     pub fn of(bytes: &[u8]) -> Self {
         let (mut hash, mut letters, mut upper) = (bytes.len() as u64, 0, 0);
-        let mut add = |word: u64| {
+        let (words, rest) = bytes.as_chunks::<8>();
+        let last = match bytes.last_chunk::<8>() {
+            // What is left over stands at the top of the last eight bytes.
+            Some(eight) if !rest.is_empty() => u64::from_le_bytes(*eight) >> (64 - 8 * rest.len()),
+            _ => rest.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)),
+        };
+        for word in words.iter().map(|word| u64::from_le_bytes(*word)).chain([last]) {
             let (all, big) = masks(word);
-            letters += all.count_ones();
-            upper += big.count_ones();
+            letters += marked(all);
+            upper += marked(big);
             // Bit 7 of each upper-case letter, moved to bit 5.
             hash = (hash ^ (word | big >> 2)).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
-        };
-        let (words, rest) = bytes.as_chunks::<8>();
-        for word in words {
-            add(u64::from_le_bytes(*word));
         }
-        let mut last = [0; 8];
-        last[..rest.len()].copy_from_slice(rest);
-        add(u64::from_le_bytes(last));
-        let byte = |count: u32| u8::try_from(count).unwrap_or(u8::MAX);
+        let byte = |count: u64| u8::try_from(count).unwrap_or(u8::MAX);
         Letters { hash: hash ^ (hash >> 32), letters: byte(letters), upper: byte(upper) }
     }
+}
+
+/// Bytes whose bit 7 is set, where no other bits are: added up in the highest byte.
+fn marked(mask: u64) -> u64 {
+    (mask >> 7).wrapping_mul(EACH) >> 56
 }
 
 impl Name<'_> {

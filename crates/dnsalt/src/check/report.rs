@@ -3,7 +3,7 @@
 use dnsalt_audit::attack::{Attacker, Verdict};
 use dnsalt_audit::judge::Scratch;
 use dnsalt_audit::judgement::{Judged, Terms, control, judge};
-use dnsalt_audit::state::{Observed, State};
+use dnsalt_audit::state::{Observed, SHARDS, Shard, State};
 use serde::Serialize;
 
 use super::packet::Totals;
@@ -26,26 +26,38 @@ pub(crate) struct Report {
     /// Files that could not be read, or not to their end.
     pub(crate) losses: Vec<Loss>,
     /// Every client that asked, worst first.
-    pub(crate) resolvers: Vec<Judged>,
+    /// Boxed: there may be many, and they are moved about.
+    #[allow(clippy::vec_box)]
+    pub(crate) resolvers: Vec<Box<Judged>>,
 }
 
 impl Report {
-    /// Judges all that was observed, on so many threads.
-    pub(crate) fn of(state: &mut State, terms: Terms, threads: usize) -> Self {
-        state.settle();
-        let observed: Vec<Observed<'_>> = state.resolvers().filter(has_asked).collect();
-        let each = observed.len().div_ceil(threads.max(1)).max(1);
-        let mut resolvers: Vec<Judged> = std::thread::scope(|scope| {
-            let judge_some = |some: &[Observed<'_>]| {
-                let mut scratch = Scratch::default();
-                some.iter().map(|one| judge(one, terms, &mut scratch)).collect::<Vec<_>>()
-            };
-            let running: Vec<_> =
-                observed.chunks(each).map(|some| scope.spawn(move || judge_some(some))).collect();
-            let join = |thread: std::thread::ScopedJoinHandle<'_, Vec<Judged>>| {
-                thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            };
-            running.into_iter().flat_map(join).collect()
+    /// Judges all that was observed, on so many threads. Unless `keep`, the samples are given up.
+    pub(crate) fn of(state: &mut State, terms: Terms, threads: usize, keep: bool) -> Self {
+        let judge_some = |shards: &mut [Shard]| {
+            let (mut scratch, mut judged) = (Scratch::default(), Vec::new());
+            for shard in shards {
+                shard.each(keep, |one| {
+                    if has_asked(one) {
+                        judged.push(Box::new(judge(one, terms, &mut scratch)));
+                    }
+                });
+            }
+            judged
+        };
+        let each = SHARDS.div_ceil(threads.max(1));
+        let mut resolvers: Vec<Box<Judged>> = std::thread::scope(|scope| {
+            // The first group is for this thread: what it gives up it can use again.
+            let (first, others) = state.shards_mut().split_at_mut(each.min(SHARDS));
+            let start = |some| scope.spawn(move || judge_some(some));
+            let running: Vec<_> = others.chunks_mut(each).map(start).collect();
+            let mut judged = judge_some(first);
+            for thread in running {
+                judged.append(
+                    &mut thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+                );
+            }
+            judged
         });
         control(&mut resolvers, terms.attacker);
         resolvers.sort_by(|a, b| {

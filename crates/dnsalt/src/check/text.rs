@@ -106,6 +106,7 @@ fn table(report: &Report, all: bool) -> String {
     let (weak, fine): (Vec<&Judged>, Vec<&Judged>) = report
         .resolvers
         .iter()
+        .map(AsRef::as_ref)
         .filter(|judged| all || report.resolvers.len() == 1 || judged.worst() != Verdict::Unknown)
         .partition(|judged| judged.worst() <= Verdict::Weak);
     if weak.is_empty() && fine.is_empty() {
@@ -166,8 +167,12 @@ fn line(judged: &Judged, room: usize) -> String {
 
 fn explanations(report: &Report, all: bool) -> String {
     let mut text = String::new();
-    let weak: Vec<&Judged> =
-        report.resolvers.iter().filter(|j| j.worst() <= Verdict::Weak).collect();
+    let weak: Vec<&Judged> = report
+        .resolvers
+        .iter()
+        .map(AsRef::as_ref)
+        .filter(|j: &&Judged| j.worst() <= Verdict::Weak)
+        .collect();
     let most = if all { weak.len() } else { EXPLAINED };
     for judged in weak.iter().take(most) {
         text.push('\n');

@@ -57,7 +57,7 @@ fn finish(args: &CheckArgs, mut reading: Reading, dropped: Option<u64>, threads:
         let file = File::create(path).with_context(|| path.display().to_string())?;
         reading.state.write(BufWriter::new(file)).with_context(|| path.display().to_string())?;
     }
-    let mut report = Report::of(&mut reading.state, terms(args), threads);
+    let mut report = Report::of(&mut reading.state, terms(args), threads, args.html.is_some());
     report.dropped = dropped;
     let read = !args.files.is_empty() || args.iface.is_some();
     report.totals = read.then_some(reading.totals);

@@ -36,6 +36,7 @@ pub(crate) fn render(report: &Report, state: &State) -> String {
     let (judged, few): (Vec<&Judged>, Vec<&Judged>) = report
         .resolvers
         .iter()
+        .map(AsRef::as_ref)
         .partition(|j| j.worst() != Verdict::Unknown || report.resolvers.len() == 1);
     page += &table(&judged);
     if !few.is_empty() {
