@@ -16,6 +16,9 @@ pub(crate) struct Resolver {
     /// The earliest queries that were no retransmissions. Those beyond the capacity of the shard may
     /// wait to be thrown out, and order may wait to be made: see `settle`.
     pub(crate) samples: Vec<Sample>,
+    /// The time of the last of them: beside the rest, so that keeping one more need not wait for the
+    /// memory where the last one is.
+    latest: u64,
     /// Whether `samples` is in order.
     pub(crate) sorted: bool,
     /// When the last near miss came; 0 before the first.
@@ -29,6 +32,7 @@ impl Resolver {
             counters: Counters::default(),
             span: None,
             samples: Vec::new(),
+            latest: 0,
             sorted: true,
             near_miss: 0,
         }
@@ -48,7 +52,7 @@ impl Resolver {
         capacity: usize,
         servers: &[Address],
     ) -> Option<u32> {
-        let in_order = self.samples.last().is_none_or(|last| last.time < sample.time);
+        let in_order = self.latest < sample.time;
         if self.samples.len() >= capacity {
             if self.sorted && in_order {
                 return None;
@@ -65,10 +69,15 @@ impl Resolver {
             let more = more.min(room);
             self.samples.reserve_exact(more);
         }
-        self.sorted &=
-            in_order || self.samples.last().is_none_or(|l| l.order(&sample, servers).is_lt());
+        self.sorted &= in_order || self.follows(&sample, servers);
+        self.latest = sample.time;
         self.samples.push(sample);
         u32::try_from(self.samples.len() - 1).ok()
+    }
+
+    /// Whether a sample of the same time, or an earlier one, still comes after the last.
+    fn follows(&self, sample: &Sample, servers: &[Address]) -> bool {
+        self.samples.last().is_none_or(|last| last.order(sample, servers).is_lt())
     }
 
     /// Brings the samples in order and throws out those beyond the capacity.
@@ -81,5 +90,6 @@ impl Resolver {
             self.samples.truncate(capacity);
             self.samples.shrink_to_fit();
         }
+        self.latest = self.samples.last().map_or(0, |last| last.time);
     }
 }
