@@ -98,7 +98,7 @@ pub(crate) fn drawn(samples: &[Sample], last: &mut Last) -> (Vec<Sample>, usize)
         let key = drawn | u64::from(sample.question);
         match last.replace(key, kept.len()) {
             // A client with a constant ID asks the same again in earnest, some time later.
-            Some(at) if sample.time - kept[at].time < SAME_DRAW => {
+            Some(at) if sample.time.saturating_sub(kept[at].time) < SAME_DRAW => {
                 last.replace(key, at);
             }
             _ => kept.push(*sample),

@@ -1,6 +1,10 @@
 //! States merge in any order with the same result, and come back from files as they were.
 
+use dnsalt_audit::attack::Attacker;
 use dnsalt_audit::event::{Address, Event, Kind, QueryTraits, ReplyTraits};
+use dnsalt_audit::judge::Scratch;
+use dnsalt_audit::judgement::{Terms, control, judge};
+use dnsalt_audit::predict::Effort;
 use dnsalt_audit::state::{State, StateError};
 use proptest::prelude::*;
 
@@ -76,6 +80,28 @@ proptest! {
         let mut grouped = a;
         grouped.merge(right);
         prop_assert_eq!(bytes(&mut left), bytes(&mut grouped));
+    }
+
+    #[test]
+    fn whatever_was_seen_can_be_judged(
+        packets in prop::collection::vec((packet(), any::<u64>(), any::<u16>(), any::<u16>()), 0..200),
+        wild in any::<bool>(),
+    ) {
+        let mut state = State::default();
+        for (mut packet, time, port, id) in packets {
+            if wild {
+                (packet.time, packet.port, packet.id) = (time, port, id);
+            }
+            state.observe(&packet);
+        }
+        state.settle();
+        let mut scratch = Scratch::default();
+        for effort in [Effort::Normal, Effort::Deep] {
+            let terms = Terms { attacker: Attacker::default(), effort, min_entropy: true };
+            let mut judged: Vec<_> =
+                state.resolvers().map(|one| Box::new(judge(&one, terms, &mut scratch))).collect();
+            control(&mut judged, terms.attacker);
+        }
     }
 
     #[test]

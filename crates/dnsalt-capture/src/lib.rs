@@ -7,6 +7,9 @@
 //!                       Live: what leaves is seen after NAT, what comes before it
 //! ```
 //!
+//! [`Live::open`] brings packets one by one as they come, [`Live::open_ring`] many at a time through
+//! memory that is shared with the kernel.
+//!
 //! The kernel takes the link header off (`SOCK_DGRAM`), so that Ethernet, tunnels and PPP look the
 //! same: every frame starts with its IP header. A filter in the kernel lets only the ports through
 //! that are wanted.

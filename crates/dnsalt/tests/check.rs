@@ -244,8 +244,11 @@ fn damaged_files_are_read_as_far_as_they_go() {
     }
     let other = folder.path().join("other");
     std::fs::write(&other, "no capture").unwrap();
-    let ended = check(&[&path.replace("cut", "none"), other.to_str().unwrap()]).exits(3);
+    let whole = file(&folder, "whole.pcap", &good(2, 60));
+    let ended = check(&[&path.replace("cut", "none"), other.to_str().unwrap(), &whole]).exits(3);
     assert!(ended.stderr.contains("none.pcap: No such file"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("(and 1 more)"), "{}", ended.stderr);
+    assert!(ended.stdout.contains("120 packets"), "what can be read is: {}", ended.stdout);
     let ended = check(&[other.to_str().unwrap()]).exits(3);
     assert!(ended.stderr.contains("not a capture file"), "{}", ended.stderr);
     check(&[]).exits(2);

@@ -75,7 +75,9 @@ impl Shard {
             Kind::TcpOpened => {
                 let resolver = self.resolver(event.client, hash);
                 resolver.counters.tcp_opened += 1;
-                if resolver.near_miss > 0 && event.time < resolver.near_miss + MOVE_TO_TCP {
+                if resolver.near_miss > 0
+                    && event.time < resolver.near_miss.saturating_add(MOVE_TO_TCP)
+                {
                     resolver.counters.tcp_after_mismatch += 1;
                     resolver.near_miss = 0;
                 }

@@ -78,10 +78,12 @@ pub(crate) fn compare(
             continue;
         };
         // The earliest that is not long past; those before it match nothing that is to come.
-        while candidates.last().is_some_and(|other| other.time + APART < event.time) {
+        while candidates.last().is_some_and(|other| other.time.saturating_add(APART) < event.time) {
             candidates.pop();
         }
-        let Some(other) = candidates.last().filter(|other| other.time <= event.time + APART) else {
+        let Some(other) =
+            candidates.last().filter(|other| other.time <= event.time.saturating_add(APART))
+        else {
             continue;
         };
         let number = u32::try_from(servers.len()).unwrap_or(0);

@@ -16,8 +16,9 @@ const BOTTOM: f64 = 20.0;
 pub(super) fn over_time(title: &str, samples: &[Sample], value: fn(&Sample) -> u16) -> String {
     let samples = &samples[..samples.len().min(MOST)];
     let (Some(first), Some(last)) = (samples.first(), samples.last()) else { return String::new() };
-    let span = (last.time - first.time).max(1) as f64;
-    let points = samples.iter().map(|s| ((s.time - first.time) as f64 / span, share(value(s))));
+    let span = last.time.saturating_sub(first.time).max(1) as f64;
+    let points =
+        samples.iter().map(|s| (s.time.saturating_sub(first.time) as f64 / span, share(value(s))));
     let end = dnsalt_audit::time(span / 1e9);
     scatter(title, "0 s", &end, points)
 }
