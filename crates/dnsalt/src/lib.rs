@@ -19,6 +19,7 @@ mod configuration;
 mod exit;
 mod health;
 mod interfaces;
+mod new_file;
 mod output;
 mod probe;
 mod query;

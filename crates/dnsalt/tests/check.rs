@@ -252,6 +252,9 @@ fn damaged_files_are_read_as_far_as_they_go() {
     let ended = check(&[other.to_str().unwrap()]).exits(3);
     assert!(ended.stderr.contains("not a capture file"), "{}", ended.stderr);
     check(&[]).exits(2);
+    let ended = check(&[&whole, "--html", "/nonexistent/report.html"]).exits(3);
+    assert!(ended.stderr.contains("/nonexistent/report.html: No such file"), "{}", ended.stderr);
+    assert_eq!(ended.stdout, "", "told before the work");
 }
 
 #[test]

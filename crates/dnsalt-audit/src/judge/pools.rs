@@ -302,7 +302,11 @@ fn pairs(pool: &mut Pool, draws: &[u16], scratch: &mut Scratch, findings: &mut F
         (least > 0.0).then(|| pairs / least),
     );
     let chance = poisson_above(count, pairs / pool.width);
-    let choices = pairs / count.max(1.0);
+    let mut choices = pairs / count.max(1.0);
+    if (pool.distinct as f64) < draws.len() as f64 / 2.0 {
+        // Nearly all of the pool was seen, and there is no more of it than that.
+        choices = choices.min(pool.distinct as f64);
+    }
     // A range that is a little uneven, as of an operating system that avoids some ports, is no pool.
     if choices > 0.5 * pool.width {
         return;

@@ -1,13 +1,14 @@
 //! `dnsalt check`: who asks predictably, how bad is it?
 
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, IsTerminal as _};
-use std::path::Path;
+use std::io::{self, BufReader, BufWriter, IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use dnsalt_audit::attack::Attacker;
 use dnsalt_audit::judgement::Terms;
 use dnsalt_audit::predict::Effort;
+use dnsalt_capture::PortFilter;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::check::across::Effect;
@@ -17,6 +18,7 @@ use crate::check::report::Report;
 use crate::check::{across, csv, html, live, text};
 use crate::cli::CheckArgs;
 use crate::exit::{Failure, Outcome, Verdict};
+use crate::new_file::NewFile;
 use crate::output;
 
 /// Files smaller than that are read before a progress bar is drawn.
@@ -32,10 +34,20 @@ pub(crate) fn run(args: &CheckArgs) -> Outcome {
     if files.is_empty() && args.merge.is_empty() && args.iface.is_none() {
         return Err(Failure::Usage("nothing to check: name capture files, or --iface NAME".into()));
     }
+    if args.iface.is_some()
+        && let Err(error) = PortFilter::new(&args.dns_port)
+    {
+        return Err(Failure::Usage(format!("--dns-port: {error}")));
+    }
     let threads = args
         .threads
         .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
+    // Before the work, so that it is not lost for a wrong name.
+    let outputs = Outputs::begin(args)?;
     let mut reading = Reading::new(DnsPorts::new(&args.dns_port), threads);
+    for path in &args.merge {
+        merge(&mut reading, path)?;
+    }
     let bar = progress(&files);
     for file in &files {
         reading.file(file, &bar);
@@ -45,26 +57,49 @@ pub(crate) fn run(args: &CheckArgs) -> Outcome {
     if let Some(interface) = &args.iface {
         dropped = Some(live::watch(&mut reading, interface.as_str(), &args.dns_port, args.time)?);
     }
-    for path in &args.merge {
-        merge(&mut reading, path)?;
-    }
-    finish(args, reading, dropped, threads)
+    finish(args, reading, outputs, dropped, threads)
 }
 
-/// Writes what is to be written of what was read.
-fn finish(args: &CheckArgs, mut reading: Reading, dropped: Option<u64>, threads: usize) -> Outcome {
-    if let Some(path) = &args.state_out {
-        let file = File::create(path).with_context(|| path.display().to_string())?;
-        reading.state.write(BufWriter::new(file)).with_context(|| path.display().to_string())?;
+/// Files to write beside the report.
+struct Outputs {
+    state: Option<NewFile>,
+    html: Option<NewFile>,
+}
+
+impl Outputs {
+    fn begin(args: &CheckArgs) -> anyhow::Result<Self> {
+        let begin = |path: &Option<PathBuf>| match path {
+            Some(path) => {
+                NewFile::begin(path).map(Some).with_context(|| path.display().to_string())
+            }
+            None => Ok(None),
+        };
+        Ok(Outputs { state: begin(&args.state_out)?, html: begin(&args.html)? })
     }
-    let mut report = Report::of(&mut reading.state, terms(args), threads, args.html.is_some());
+}
+
+/// Judges what was read, and writes what is to be written.
+fn finish(
+    args: &CheckArgs,
+    mut reading: Reading,
+    outputs: Outputs,
+    dropped: Option<u64>,
+    threads: usize,
+) -> Outcome {
+    if let Some(state) = outputs.state {
+        reading.state.write(BufWriter::new(&state.file)).context("writing the state")?;
+        state.finish().context("writing the state")?;
+    }
+    let keep = outputs.html.is_some();
+    let mut report = Report::of(&mut reading.state, terms(args), threads, keep);
     report.dropped = dropped;
     let read = !args.files.is_empty() || args.iface.is_some();
     report.totals = read.then_some(reading.totals);
     report.losses = reading.losses;
-    if let Some(path) = &args.html {
-        let page = html::render(&report, &reading.state);
-        std::fs::write(path, page).with_context(|| path.display().to_string())?;
+    if let Some(mut page) = outputs.html {
+        let text = html::render(&report, &reading.state);
+        page.file.write_all(text.as_bytes()).context("writing the page")?;
+        page.finish().context("writing the page")?;
     }
     if args.json {
         output::print_json(&report)?;
@@ -116,7 +151,7 @@ fn merge(reading: &mut Reading, path: &Path) -> anyhow::Result<()> {
 }
 
 /// A bar for much to read on a terminal, hidden else.
-fn progress(files: &[std::path::PathBuf]) -> ProgressBar {
+fn progress(files: &[PathBuf]) -> ProgressBar {
     let bytes = read::bytes(files);
     if bytes < LARGE || !io::stderr().is_terminal() {
         return ProgressBar::hidden();
