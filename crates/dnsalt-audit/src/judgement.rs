@@ -208,24 +208,24 @@ fn of_servers(
     if observed.samples.len() < ENOUGH + 1 {
         return Vec::new();
     }
-    let mut counts: Vec<(u32, usize)> = Vec::new();
-    scratch.last.begin(observed.samples.len());
+    let counts = scratch.places_for(observed.samples.iter().map(|sample| sample.server));
+    let mut most: Vec<(u32, u32)> = Vec::new();
+    let mut servers = 0;
     for sample in observed.samples {
-        let place = scratch.last.first(u64::from(sample.server), counts.len());
-        match counts.get_mut(place) {
-            Some((_, count)) => *count += 1,
-            None => counts.push((sample.server, 1)),
+        // Each once: what was taken counts no more.
+        let count = std::mem::take(&mut counts[sample.server as usize]);
+        servers += usize::from(count > 0);
+        if count as usize >= ENOUGH {
+            most.push((sample.server, count));
         }
     }
-    if counts.len() < 2 {
+    if servers < 2 {
         return Vec::new();
     }
-    let mut most: Vec<(u32, usize)> =
-        counts.into_iter().filter(|(_, count)| *count >= ENOUGH).collect();
     most.sort_unstable_by_key(|(server, count)| (std::cmp::Reverse(*count), *server));
     most.truncate(MOST_SERVERS);
     let tests = most.len() as f64;
-    let of_server = |(server, _): (u32, usize)| {
+    let of_server = |(server, _): (u32, u32)| {
         let own = || observed.samples.iter().filter(|s| s.server == server);
         let mut series = Series::default();
         for s in own() {

@@ -48,16 +48,6 @@ impl Last {
         *slot = Slot { key, pass, place: place as u32 };
         before
     }
-
-    /// Where a key stands; at `place` if it is new.
-    pub(crate) fn first(&mut self, key: u64, place: usize) -> usize {
-        let pass = self.pass;
-        let slot = self.slot(key);
-        if slot.pass != pass {
-            *slot = Slot { key, pass, place: place as u32 };
-        }
-        slot.place as usize
-    }
 }
 
 #[cfg(test)]
@@ -73,7 +63,5 @@ mod tests {
                 assert_eq!(last.replace(i as u64 % 7, i), i.checked_sub(7));
             }
         }
-        last.begin(5);
-        assert_eq!([last.first(9, 1), last.first(9, 2), last.first(8, 3)], [1, 1, 3]);
     }
 }

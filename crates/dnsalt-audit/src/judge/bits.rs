@@ -8,7 +8,7 @@ use crate::tail::binomial_above;
 use crate::words::plural;
 
 /// More queries do not show what these hide.
-const MOST: usize = 2048;
+const MOST: usize = 1024;
 const LAGS: usize = 16;
 /// Bits of a port that are even whatever the range, and the range from which on that is so.
 const PORT_BITS: usize = 8;

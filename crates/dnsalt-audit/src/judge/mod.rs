@@ -30,15 +30,34 @@ pub struct Scratch {
     pub(crate) last: Last,
     /// Room for small numbers, such as those of servers.
     pub(crate) places: Vec<u32>,
+    /// The same for counts; all zero between two uses.
+    tallies: Vec<u32>,
 }
 
 impl Default for Scratch {
     fn default() -> Self {
-        Scratch { counts: vec![0; 1 << 16], last: Last::default(), places: Vec::new() }
+        Scratch {
+            counts: vec![0; 1 << 16],
+            last: Last::default(),
+            places: Vec::new(),
+            tallies: Vec::new(),
+        }
     }
 }
 
 impl Scratch {
+    /// How often each small number comes; whoever takes the counts leaves zeroes.
+    pub(crate) fn places_for(&mut self, numbers: impl Iterator<Item = u32>) -> &mut [u32] {
+        for number in numbers {
+            let at = number as usize;
+            if self.tallies.len() <= at {
+                self.tallies.resize(at + 1, 0);
+            }
+            self.tallies[at] += 1;
+        }
+        &mut self.tallies
+    }
+
     /// How often each value came before it, value by value.
     fn each<T: Copy>(
         &mut self,

@@ -66,17 +66,13 @@ impl Column<'_> {
 /// The same difference again and again, over some number of queries, or at each server.
 fn lags(column: &Column<'_>, scratch: &mut Scratch, findings: &mut Findings) -> bool {
     let n = column.values.len();
-    let over = |lag: usize| -> Vec<u16> {
-        (lag..n).map(|i| column.values[i].wrapping_sub(column.values[i - lag])).collect()
+    let values = column.values;
+    let over = |lag: usize, end: usize| -> Vec<u16> {
+        (lag..end).map(|i| values[i].wrapping_sub(values[i - lag])).collect()
     };
     let tests = MOST_LAG as f64 + 1.0;
     let mut best: Option<(f64, Lag)> = None;
     let mut look = |differences: Vec<u16>, lag: usize, scratch: &mut Scratch| {
-        // A few tell whether it is worth looking at all of them.
-        let few = &differences[..differences.len().min(SCREEN)];
-        if differences.len() > SCREEN && scratch.commonest(few).is_none_or(|(_, hits)| hits < 4) {
-            return;
-        }
         let Some((step, hits)) = scratch.commonest(&differences) else { return };
         // Nothing moves over one query: that is a port in use, which the pools judge.
         if hits < 4 || (step == 0 && column.subject == Subject::Port) {
@@ -91,7 +87,11 @@ fn lags(column: &Column<'_>, scratch: &mut Scratch, findings: &mut Findings) -> 
         }
     };
     for lag in 1..=MOST_LAG.min(n / 4) {
-        look(over(lag), lag, scratch);
+        // A few tell whether it is worth looking at all of them.
+        let few = over(lag, n.min(lag + SCREEN));
+        if n <= lag + SCREEN || scratch.commonest(&few).is_some_and(|(_, hits)| hits >= 4) {
+            look(over(lag, n), lag, scratch);
+        }
     }
     look(column.differences(true, false), 0, scratch);
     let Some((chance, lag)) = best else { return false };

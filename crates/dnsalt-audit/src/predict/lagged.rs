@@ -15,16 +15,25 @@ const CHECK: usize = 4;
 const MOST: usize = 64;
 
 pub(super) fn find(ids: &[u16], effort: Effort) -> Option<Hit> {
-    let short = ids.len().saturating_sub(CHECK).min(SHORT);
-    let pairs = (2..=short).flat_map(|k| (1..k).map(move |j| (j, k)));
+    // In two places: a packet that is missing spoils the values after it.
+    for start in [0, ids.len().saturating_sub(SHORT + CHECK) / 2] {
+        let ids = &ids[start..];
+        for k in 2..=ids.len().saturating_sub(CHECK).min(SHORT) {
+            // The first sum or difference has to fit: few j are left to look at.
+            let (sum, difference) = (ids[k].wrapping_sub(ids[0]), ids[0].wrapping_sub(ids[k]));
+            let fits = |x: u16| sum.wrapping_sub(x) <= 1 || difference.wrapping_sub(x) <= 1;
+            let any = ids[1..k].iter().fold(false, |any, x| any | fits(*x));
+            if !any {
+                continue;
+            }
+            let hit = (1..k).find_map(|j| follow(ids, j, k).filter(Hit::good));
+            if hit.is_some() {
+                return hit;
+            }
+        }
+    }
     let long = LONG.into_iter().filter(|_| effort == Effort::Deep);
-    pairs.chain(long).find_map(|(j, k)| {
-        // In two places: a packet that is missing spoils the values after it.
-        let last = ids.len().saturating_sub(k + CHECK);
-        [0, last / 2]
-            .into_iter()
-            .find_map(|start| follow(ids.get(start..)?, j, k).filter(Hit::good))
-    })
+    long.into_iter().find_map(|(j, k)| follow(ids, j, k).filter(Hit::good))
 }
 
 fn follow(ids: &[u16], j: usize, k: usize) -> Option<Hit> {

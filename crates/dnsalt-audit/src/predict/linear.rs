@@ -8,7 +8,7 @@ use super::{Hit, starts};
 use crate::finding::{PROOF, Predicted, Subject};
 use crate::series::Series;
 
-const STARTS: usize = 16;
+const STARTS: usize = 8;
 /// Predictions that are made at most.
 const MOST: usize = 64;
 
