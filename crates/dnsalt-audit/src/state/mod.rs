@@ -89,8 +89,7 @@ impl Observed<'_> {
 impl State {
     /// Takes notice of a packet.
     pub fn observe(&mut self, event: &Event) {
-        let hash = event.client.hash();
-        self.shards[shard_of(hash)].observe_hashed(event, hash);
+        self.shards[event.shard()].observe_all(std::slice::from_ref(event));
     }
 
     /// The shards, for threads that work on some of them each.
@@ -123,13 +122,6 @@ impl State {
     fn absorb(&mut self, resolver: Resolver, servers: &[Address]) {
         let shard = shard_of(resolver.address.hash());
         self.shards[shard].absorb(resolver, servers);
-    }
-}
-
-impl Shard {
-    /// Takes notice of a packet whose client belongs to this shard, see [`Event::shard`].
-    pub fn observe(&mut self, event: &Event) {
-        self.observe_hashed(event, event.client.hash());
     }
 }
 

@@ -90,22 +90,20 @@ fn split(hash: u64) -> (usize, u32) {
     ((hash & (PLACES as u64 - 1)) as usize, (hash >> 32) as u32 | 1)
 }
 
-/// A query or reply with its hashes.
+/// Where a query or reply belongs in the tables.
 #[derive(Clone, Copy)]
-pub(crate) struct Keyed<'a> {
-    event: &'a Event,
+pub(crate) struct Keyed {
     exact: (usize, u32),
     by_port: (usize, u32),
     server: u32,
 }
 
-impl<'a> Keyed<'a> {
-    pub(crate) fn of(event: &'a Event, client: u64) -> Self {
+impl Keyed {
+    pub(crate) fn of(event: &Event, client: u64) -> Self {
         const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
         let server = event.server.hash();
         let ports = u64::from(event.port) << 16 | u64::from(event.id);
         Keyed {
-            event,
             exact: split(mix(client ^ server.rotate_left(17) ^ ports.wrapping_mul(ODD))),
             by_port: split((client ^ u64::from(event.port).wrapping_mul(ODD)).wrapping_mul(ODD)),
             server: server as u32,
@@ -114,15 +112,20 @@ impl<'a> Keyed<'a> {
 }
 
 impl Outstanding {
+    /// Looks at the places of a packet, so that they are in the cache when it is its turn.
+    pub(crate) fn touch(&self, packet: Keyed) {
+        std::hint::black_box((self.exact[packet.exact.0].tag, self.by_port[packet.by_port.0].tag));
+    }
+
     /// Whether it is the same query again: while it is outstanding, or soon after its reply, which
     /// may not have reached the client.
-    pub(crate) fn is_retransmission(&mut self, query: Keyed<'_>) -> bool {
+    pub(crate) fn is_retransmission(&mut self, query: Keyed, event: &Event) -> bool {
         let (place, tag) = query.exact;
         let asked = &mut self.exact[place];
-        if asked.tag != tag || asked.question != query.event.question {
+        if asked.tag != tag || asked.question != event.question {
             return false;
         }
-        let now = units(query.event.time);
+        let now = units(event.time);
         let since = now.wrapping_sub(asked.time);
         if asked.answered {
             return since < LOST_REPLY;
@@ -133,35 +136,35 @@ impl Outstanding {
         since < PATIENCE
     }
 
-    pub(crate) fn ask(&mut self, query: Keyed<'_>, sample: u32, cookie: u32) {
-        let time = units(query.event.time);
+    pub(crate) fn ask(&mut self, query: Keyed, event: &Event, sample: u32, cookie: u32) {
+        let time = units(event.time);
         let (place, tag) = query.exact;
-        let question = query.event.question;
+        let question = event.question;
         self.exact[place] = Asked { tag, time, question, sample, cookie, answered: false };
         let (place, tag) = query.by_port;
-        let (server, id) = (query.server, query.event.id);
+        let (server, id) = (query.server, event.id);
         self.by_port[place] = FromPort { tag, time, server, id, answered: false };
     }
 
     /// The query that a reply names by server, port and ID.
-    pub(crate) fn asked(&mut self, reply: Keyed<'_>) -> Option<&mut Asked> {
+    pub(crate) fn asked(&mut self, reply: Keyed, event: &Event) -> Option<&mut Asked> {
         let (place, tag) = reply.exact;
-        let now = units(reply.event.time);
+        let now = units(event.time);
         let asked = &mut self.exact[place];
         (asked.tag == tag && now.wrapping_sub(asked.time) < PATIENCE).then_some(asked)
     }
 
     /// Notes that the last query from a port was answered.
-    pub(crate) fn answer(&mut self, reply: Keyed<'_>) {
+    pub(crate) fn answer(&mut self, reply: Keyed, event: &Event) {
         let (place, tag) = reply.by_port;
         let from = &mut self.by_port[place];
-        if from.tag == tag && from.id == reply.event.id {
+        if from.tag == tag && from.id == event.id {
             from.answered = true;
         }
     }
 
     /// What a reply got wrong that names no query by server, port and ID.
-    pub(crate) fn miss(&self, reply: Keyed<'_>) -> Miss {
+    pub(crate) fn miss(&self, reply: Keyed, event: &Event) -> Miss {
         let (place, tag) = reply.by_port;
         let from = &self.by_port[place];
         if from.tag == 0 {
@@ -170,7 +173,7 @@ impl Outstanding {
         if from.tag != tag {
             return Miss::Late; // another port took the place: nothing is known of this one
         }
-        if units(reply.event.time).wrapping_sub(from.time) >= PATIENCE {
+        if units(event.time).wrapping_sub(from.time) >= PATIENCE {
             Miss::Port
         } else if from.answered {
             Miss::Late

@@ -21,6 +21,19 @@ const WARM_UP: u64 = 5_000_000_000;
 /// So long after a near miss, a connection over TCP is taken for its consequence.
 const MOVE_TO_TCP: u64 = 3_000_000_000;
 
+/// Packets that are looked up together.
+const AHEAD: usize = 16;
+
+/// Where a packet belongs.
+#[derive(Clone, Copy)]
+struct Found {
+    keyed: Keyed,
+    /// None if it was not seen before.
+    resolver: Option<usize>,
+    /// The server of a query.
+    server: u32,
+}
+
 /// Resolvers whose addresses have the same hash in the lowest bits.
 #[derive(Clone, Debug)]
 pub struct Shard {
@@ -61,36 +74,64 @@ fn place(index: &mut HashTable<u32>, list: &[Address], address: Address) -> (usi
 }
 
 impl Shard {
-    /// Takes notice of a packet. `hash` is that of the client, which the caller has at hand.
-    pub(super) fn observe_hashed(&mut self, event: &Event, hash: u64) {
-        self.start = self.start.min(event.time);
-        match &event.kind {
-            Kind::Query(traits) => self.query(event, traits, hash),
-            Kind::Reply(traits, fragmented) => {
-                if *fragmented && let Some(resolver) = self.known(event.client, hash) {
-                    resolver.counters.fragments += 1;
-                }
-                self.reply(event, traits, hash);
+    /// Takes notice of packets, in this order, whose clients belong to this shard, see
+    /// [`Event::shard`].
+    pub fn observe_all(&mut self, events: &[Event]) {
+        let mut found = [None; AHEAD];
+        for events in events.chunks(AHEAD) {
+            // Everything is looked up before anything is used: one wait for the memory serves all.
+            for (found, event) in found.iter_mut().zip(events) {
+                *found = Some(self.look_up(event));
             }
-            Kind::TcpOpened => {
-                let resolver = self.resolver(event.client, hash);
-                resolver.counters.tcp_opened += 1;
-                if resolver.near_miss > 0
-                    && event.time < resolver.near_miss.saturating_add(MOVE_TO_TCP)
-                {
-                    resolver.counters.tcp_after_mismatch += 1;
-                    resolver.near_miss = 0;
+            for (found, event) in found.iter().zip(events) {
+                if let Some(found) = found {
+                    self.observe(event, found);
                 }
             }
-            Kind::TcpQuery => self.resolver(event.client, hash).counters.tcp_queries += 1,
         }
     }
 
-    fn query(&mut self, event: &Event, traits: &QueryTraits, hash: u64) {
+    fn look_up(&mut self, event: &Event) -> Found {
+        let hash = event.client.hash();
         let keyed = Keyed::of(event, hash);
-        let again = self.outstanding.is_retransmission(keyed);
-        let server = if again { 0 } else { self.server(event.server) };
-        let at = self.resolver_at(event.client, hash);
+        self.outstanding.touch(keyed);
+        let server = match event.kind {
+            Kind::Query(_) => self.server(event.server),
+            _ => 0,
+        };
+        Found { keyed, resolver: self.known(event.client, hash), server }
+    }
+
+    fn observe(&mut self, event: &Event, found: &Found) {
+        self.start = self.start.min(event.time);
+        // Of those that were new to the look-up, some may be there by now.
+        match &event.kind {
+            Kind::Query(traits) => {
+                let at = self.place(event, found);
+                self.query(event, traits, found, at);
+            }
+            Kind::Reply(traits, fragmented) => {
+                let at = found.resolver.or_else(|| self.known(event.client, event.client.hash()));
+                if let Some(at) = at
+                    && *fragmented
+                {
+                    self.resolvers[at].counters.fragments += 1;
+                }
+                self.reply(event, traits, found.keyed, at);
+            }
+            Kind::TcpOpened => {
+                let at = self.place(event, found);
+                self.resolvers[at].tcp_opened(event.time);
+            }
+            Kind::TcpQuery => {
+                let at = self.place(event, found);
+                self.resolvers[at].counters.tcp_queries += 1;
+            }
+        }
+    }
+
+    fn query(&mut self, event: &Event, traits: &QueryTraits, found: &Found, at: usize) {
+        let again = self.outstanding.is_retransmission(found.keyed, event);
         let resolver = &mut self.resolvers[at];
         resolver.widen(event.time, event.time);
         let counters = &mut resolver.counters;
@@ -108,7 +149,7 @@ impl Shard {
         }
         let sample = Sample {
             time: event.time,
-            server,
+            server: found.server,
             question: event.question,
             port: event.port,
             id: event.id,
@@ -117,15 +158,16 @@ impl Shard {
             upper: traits.upper,
         };
         let kept = resolver.keep(sample, self.capacity, &self.servers);
-        self.outstanding.ask(keyed, kept.unwrap_or(NO_SAMPLE), cookie_hash(traits.cookie));
+        let (sample, cookie) = (kept.unwrap_or(NO_SAMPLE), cookie_hash(traits.cookie));
+        self.outstanding.ask(found.keyed, event, sample, cookie);
     }
 
-    fn reply(&mut self, event: &Event, traits: &ReplyTraits, hash: u64) {
+    fn reply(&mut self, event: &Event, traits: &ReplyTraits, keyed: Keyed, at: Option<usize>) {
         let warm = event.time >= self.start.saturating_add(WARM_UP);
-        let keyed = Keyed::of(event, hash);
-        let Some(asked) = self.outstanding.asked(keyed) else {
-            let miss = self.outstanding.miss(keyed);
-            if let Some(resolver) = self.known(event.client, hash).filter(|_| warm) {
+        let resolver = at.map(|at| &mut self.resolvers[at]);
+        let Some(asked) = self.outstanding.asked(keyed, event) else {
+            let miss = self.outstanding.miss(keyed, event);
+            if let Some(resolver) = resolver.filter(|_| warm) {
                 resolver.missed(event, miss);
             }
             return;
@@ -136,9 +178,9 @@ impl Shard {
         let micros = asked.micros(event.time);
         asked.answered |= right;
         if right && !again {
-            self.outstanding.answer(keyed);
+            self.outstanding.answer(keyed, event);
         }
-        let Some(resolver) = self.known(event.client, hash) else { return };
+        let Some(resolver) = resolver else { return };
         let counters = &mut resolver.counters;
         if !right {
             counters.wrong_question += 1;
@@ -176,20 +218,20 @@ impl Shard {
         u32::try_from(at).unwrap_or(u32::MAX)
     }
 
-    fn known(&mut self, address: Address, hash: u64) -> Option<&mut Resolver> {
+    fn known(&self, address: Address, hash: u64) -> Option<usize> {
         let at = self.index.find(hash, |at| self.resolvers[*at as usize].address == address)?;
-        self.resolvers.get_mut(*at as usize)
+        Some(*at as usize)
     }
 
-    fn resolver(&mut self, address: Address, hash: u64) -> &mut Resolver {
-        let at = self.resolver_at(address, hash);
-        &mut self.resolvers[at]
+    /// Where the resolver of a packet is that was looked up; a new place for a new one.
+    fn place(&mut self, event: &Event, found: &Found) -> usize {
+        let new = || self.resolver_at(event.client, event.client.hash());
+        found.resolver.unwrap_or_else(new)
     }
 
     fn resolver_at(&mut self, address: Address, hash: u64) -> usize {
-        let is_it = |at: &u32| self.resolvers[*at as usize].address == address;
-        if let Some(at) = self.index.find(hash, is_it) {
-            return *at as usize;
+        if let Some(at) = self.known(address, hash) {
+            return at;
         }
         let at = self.resolvers.len();
         self.resolvers.push(Resolver::new(address));
@@ -254,6 +296,14 @@ impl Shard {
 }
 
 impl Resolver {
+    fn tcp_opened(&mut self, time: u64) {
+        self.counters.tcp_opened += 1;
+        if self.near_miss > 0 && time < self.near_miss.saturating_add(MOVE_TO_TCP) {
+            self.counters.tcp_after_mismatch += 1;
+            self.near_miss = 0;
+        }
+    }
+
     fn missed(&mut self, event: &Event, miss: Miss) {
         let Counters { wrong_id, wrong_server, wrong_port, duplicate_replies, .. } =
             &mut self.counters;

@@ -11,6 +11,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use dnsalt_audit::event::Event;
 use dnsalt_audit::state::{SHARDS, Shard, State};
@@ -20,10 +21,9 @@ use serde::Serialize;
 
 use super::packet::{DnsPorts, Totals, event};
 
-/// Bytes that are read at a time: by one thread so many that what is made of them stays in its cache;
-/// by several more, so that starting them does not count.
-const ALONE: usize = 256 << 10;
-const TOGETHER: usize = 2 << 20;
+/// Bytes that each thread reads at a time: enough for a shard to work on its events for a while, before
+/// the next one wants the cache; and for starting threads not to count.
+const STRETCH: usize = 4 << 20;
 /// Packets after which the progress bar moves.
 const TICK: u64 = 1 << 17;
 
@@ -120,9 +120,12 @@ impl Reading {
     fn rounds(&mut self, file: &mut CaptureFile, bar: &ProgressBar) {
         let base = bar.position();
         let ports = &self.ports;
+        // Lists of events to fill again: new memory for every round would cost more than reading.
+        let spare = Mutex::new(Vec::<ByShard>::new());
+        let spares = || spare.lock().unwrap_or_else(PoisonError::into_inner);
         let parse = |stretch: &mut dnsalt_capture::file::Stretch<'_>| {
             let mut totals = Totals::default();
-            let mut shards: Vec<Vec<Event>> = vec![Vec::new(); SHARDS];
+            let mut shards = spares().pop().unwrap_or_default();
             while let Some(record) = stretch.next_record() {
                 let found = event(record.time, record.link, record.data, ports, &mut totals);
                 if let Some(event) = found {
@@ -131,8 +134,7 @@ impl Reading {
             }
             (totals, shards)
         };
-        let stretch = if self.threads == 1 { ALONE } else { TOGETHER };
-        while let Some(done) = file.round(self.threads, stretch, parse) {
+        while let Some(done) = file.round(self.threads, STRETCH, parse) {
             for (totals, _) in &done {
                 self.totals += *totals;
             }
@@ -149,18 +151,23 @@ impl Reading {
                     }
                 }
             });
+            for (_, mut shards) in done {
+                shards.iter_mut().for_each(Vec::clear);
+                spares().push(shards);
+            }
             bar.set_position(base + file.progress().0);
         }
     }
 }
 
+/// The events of a stretch, for each shard.
+type ByShard = [Vec<Event>; SHARDS];
+
 /// Hands the events of some shards, of which the first is the `first`th, to them in order.
-fn observe(shards: &mut [Shard], first: usize, done: &[(Totals, Vec<Vec<Event>>)]) {
+fn observe(shards: &mut [Shard], first: usize, done: &[(Totals, ByShard)]) {
     for (i, shard) in shards.iter_mut().enumerate() {
         for (_, events) in done {
-            for event in &events[first + i] {
-                shard.observe(event);
-            }
+            shard.observe_all(&events[first + i]);
         }
     }
 }
