@@ -1,0 +1,66 @@
+//! Errors of ICMP that quote a salted query: its port and ID are put back, or they are dropped. An error
+//! that quotes what never left is an attacker's, who would measure by it or split replies into
+//! fragments.
+
+use core::sync::atomic::Ordering::Relaxed;
+
+use crate::ingress::Origin;
+use crate::layout::Counter;
+use crate::slot::after;
+use crate::slot::{State, is_client, is_server, is_still};
+use crate::tables::{passed_index, slot_index};
+use crate::{Address, Tables};
+
+/// What is quoted of a query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quote {
+    /// Who asked.
+    pub client: Address,
+    /// Who was asked.
+    pub server: Address,
+    /// From which port it left.
+    pub port: u16,
+    /// On which port it asked.
+    pub server_port: u16,
+}
+
+/// What to do with the error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Let it in as it is.
+    Pass,
+    /// Let it in, with this port and ID in the quote.
+    Translate(Origin),
+    /// Do not let it in.
+    Drop,
+}
+
+/// Decides on an error that quotes a query of somebody whose queries are salted.
+#[inline(always)]
+pub fn error<T: Tables>(tables: &T, quote: &Quote) -> Verdict {
+    let config = tables.config();
+    let index = slot_index(config.key[0], quote.client, quote.server, quote.port);
+    let Some(slot) = tables.slot(index) else { return Verdict::Pass };
+    let now = tables.now();
+    let state = State::of(slot);
+    if state.is_outstanding(now)
+        && is_still(slot, state)
+        && is_client(slot, quote.client)
+        && is_server(slot, quote.server, quote.server_port)
+    {
+        let origin =
+            Origin { port: slot.client_port.load(Relaxed), id: slot.client_id.load(Relaxed) };
+        if is_still(slot, state) {
+            tables.count(Counter::IcmpTranslated);
+            return Verdict::Translate(origin);
+        }
+    }
+    if let Some(until) = tables.passed(passed_index(config.key[0], quote.client, quote.port)) {
+        let until = until.load(Relaxed);
+        if until != 0 && after(until, now) {
+            return Verdict::Pass;
+        }
+    }
+    tables.count(Counter::IcmpDropped);
+    Verdict::Drop
+}

@@ -1,0 +1,189 @@
+//! What comes in: only the right reply passes, and only once.
+//!
+//! 1. No query waits at the port: dropped. No ICMP error leaves, which would tell an attacker that the
+//!    port is closed (SAD DNS).
+//! 2. One waits, but for another server, ID or question: a near miss. Dropped, and the query is
+//!    tainted.
+//! 3. All is right: port and ID are put back, and the slot is closed.
+//! 4. All is right but the query is tainted: cut down to TC=1, so that the client asks over TCP, which
+//!    nobody off the path can forge. However fast an attacker is, a query gives him one guess.
+
+use core::sync::atomic::Ordering::Relaxed;
+
+use crate::layout::{Counter, Event, PORT_BITS, Slot, WAYS, flags};
+use crate::question::Question;
+use crate::servers;
+use crate::slot::{self, DONE, LIVE, State, TAINTED, after, is_client, is_server, is_still};
+use crate::tables::{passed_index, slot_index};
+use crate::{Address, Tables};
+
+/// A reply that comes in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// Who sent it.
+    pub server: Address,
+    /// Whom it is for.
+    pub client: Address,
+    /// From which port.
+    pub server_port: u16,
+    /// To which port.
+    pub port: u16,
+    /// The query ID.
+    pub id: u16,
+    /// What it answers.
+    pub question: Question,
+    /// Whether it is an error without question and records.
+    pub bare_error: bool,
+    /// Whether it comes in fragments.
+    pub fragmented: bool,
+}
+
+/// What to put back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The port that the client chose.
+    pub port: u16,
+    /// The query ID that the client chose.
+    pub id: u16,
+}
+
+/// What to do with a reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Let it in as it is.
+    Pass,
+    /// Let it in to this port, with this ID.
+    Restore(Origin),
+    /// Let in its question alone, with TC=1, to this port, with this ID.
+    Truncate(Origin),
+    /// Do not let it in.
+    Drop,
+}
+
+/// Decides on a reply to somebody whose queries are salted.
+#[inline(always)]
+pub fn reply<T: Tables>(tables: &T, reply: &Reply) -> Verdict {
+    let config = tables.config();
+    let index = slot_index(config.key[0], reply.client, reply.server, reply.port);
+    let Some(slot) = tables.slot(index) else { return Verdict::Pass };
+    let now = tables.now();
+    let state = State::of(slot);
+    if state.is_outstanding(now) && is_still(slot, state) && is_asked(slot, reply) {
+        let id = slot.id.load(Relaxed);
+        if id != reply.id {
+            return near_miss(tables, reply, Counter::WrongId, id);
+        }
+        let question = slot.question.load(Relaxed);
+        if question != reply.question.hash && !reply.bare_error {
+            return near_miss(tables, reply, Counter::WrongQuestion, id);
+        }
+        return right(tables, reply, slot, state);
+    }
+    if is_asked(slot, reply)
+        && slot.id.load(Relaxed) == reply.id
+        && slot.question.load(Relaxed) == reply.question.hash
+        && is_still(slot, state)
+    {
+        if state.phase() == DONE && !state.is_over(now) {
+            return drop(tables, Counter::Duplicate);
+        }
+        if state.phase() == LIVE || state.phase() == TAINTED {
+            return drop(tables, Counter::Late);
+        }
+    }
+    unasked(tables, reply)
+}
+
+#[inline(always)]
+fn is_asked(slot: &Slot, reply: &Reply) -> bool {
+    is_client(slot, reply.client) && is_server(slot, reply.server, reply.server_port)
+}
+
+#[inline(always)]
+fn drop<T: Tables>(tables: &T, counter: Counter) -> Verdict {
+    tables.count(counter);
+    Verdict::Drop
+}
+
+#[inline(always)]
+fn right<T: Tables>(tables: &T, reply: &Reply, slot: &Slot, state: State) -> Verdict {
+    let config = tables.config();
+    let origin = Origin { port: slot.client_port.load(Relaxed), id: slot.client_id.load(Relaxed) };
+    let same_case = reply.bare_error || slot.case.load(Relaxed) == reply.question.case;
+    if !slot::close(slot, state) {
+        // Somebody else closed it this moment, or tainted it; whoever asks again is answered.
+        return drop(tables, Counter::Duplicate);
+    }
+    let tainted = state.phase() == TAINTED && !config.has(flags::BELIEVE_AFTER_MISS);
+    let in_pieces = reply.fragmented && config.has(flags::NO_FRAGMENTS);
+    if !same_case {
+        tables.count(Counter::WrongCase);
+    }
+    if (tainted || in_pieces || !same_case) && !tables.without_tcp(reply.client) {
+        tables.count(Counter::Truncated);
+        return Verdict::Truncate(origin);
+    }
+    tables.count(Counter::Restored);
+    Verdict::Restore(origin)
+}
+
+/// A reply to a port at which nobody waits for this server.
+#[inline(always)]
+fn unasked<T: Tables>(tables: &T, reply: &Reply) -> Verdict {
+    let config = tables.config();
+    let now = tables.now();
+    if config.grace_until != 0 && after(config.grace_until, now) {
+        tables.count(Counter::Passed);
+        return Verdict::Pass;
+    }
+    if let Some(until) = tables.passed(passed_index(config.key[0], reply.client, reply.port)) {
+        let until = until.load(Relaxed);
+        if until != 0 && after(until, now) {
+            tables.count(Counter::Passed);
+            return Verdict::Pass;
+        }
+    }
+    if taint_all(tables, reply) {
+        return near_miss_of(tables, reply, Counter::WrongServer, 0);
+    }
+    servers::forged(tables, reply.server);
+    drop(tables, Counter::Forged)
+}
+
+#[inline(always)]
+fn near_miss<T: Tables>(tables: &T, reply: &Reply, counter: Counter, wanted_id: u16) -> Verdict {
+    taint_all(tables, reply);
+    near_miss_of(tables, reply, counter, wanted_id)
+}
+
+#[inline(always)]
+fn near_miss_of<T: Tables>(tables: &T, reply: &Reply, counter: Counter, wanted: u16) -> Verdict {
+    servers::missed(tables, reply.server);
+    tables.tell(&Event {
+        client: reply.client,
+        server: reply.server,
+        counter: counter as u32,
+        port: reply.port,
+        id: reply.id,
+        wanted_id: wanted,
+        server_port: reply.server_port,
+        ..Event::default()
+    });
+    drop(tables, counter)
+}
+
+/// Taints whatever waits at the port that was hit; whether anything does.
+#[inline(always)]
+fn taint_all<T: Tables>(tables: &T, reply: &Reply) -> bool {
+    let now = tables.now();
+    let mut any = false;
+    for way in 0..WAYS {
+        let Some(slot) = tables.slot(way << PORT_BITS | u32::from(reply.port)) else { continue };
+        let state = State::of(slot);
+        if state.is_outstanding(now) && is_still(slot, state) && is_client(slot, reply.client) {
+            slot::taint(slot, state);
+            any = true;
+        }
+    }
+    any
+}

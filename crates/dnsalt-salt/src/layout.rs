@@ -1,0 +1,256 @@
+//! How the maps look that the kernel half and the user half share. Here alone, so that the two cannot
+//! come apart.
+//!
+//! ```text
+//!   SLOTS    array of Slot      [way << 16 | port]    a query that waits for its reply
+//!   RECENT   array of Recent    [hash of a question]  which slots have it
+//!   SERVERS  array of Server    [hash of an address]  near misses, lockdown
+//!   PASSED   array of u32       [hash of a client]    left as they were, as the table was full
+//!   CONFIG   one Config, PORTS one list of ports, KEYS and COUNTERS per CPU, EVENTS a ring
+//! ```
+
+use core::sync::atomic::{AtomicU16, AtomicU32, AtomicU64};
+
+use crate::Address;
+use crate::siphash::Key;
+
+/// Bits of a slot's index that are its port.
+pub const PORT_BITS: u32 = 16;
+/// Slots that share a port: each pair of client and server has one of them, by a hash.
+pub const WAYS: u32 = 8;
+/// Slots in all.
+pub const SLOTS: u32 = WAYS << PORT_BITS;
+/// Places for recent questions.
+pub const RECENT: u32 = 1 << 17;
+/// Places for servers.
+pub const SERVERS: u32 = 1 << 10;
+/// Places for queries that were passed on as they were.
+pub const PASSED: u32 = 1 << 16;
+/// Ports that DNS is asked on, at most.
+pub const DNS_PORTS: usize = 8;
+
+/// Time is counted in units of 2^24 ns, 16.8 ms: 32 bits are enough for two years, and wrap.
+pub const TIME_SHIFT: u32 = 24;
+
+/// A query that waits for its reply; 64 bytes, a cache line.
+///
+/// Whoever owns it writes: the CPU that brought `state` to [`crate::slot::BUSY`]. Everybody reads, and
+/// then asks by compare-and-swap whether `state` is still what it was.
+#[derive(Debug, Default)]
+#[repr(C, align(64))]
+pub struct Slot {
+    /// Deadline, a number that is different each time, and what the slot is: see [`crate::slot`].
+    pub state: AtomicU64,
+    /// What was asked: [`crate::question::Question::hash`].
+    pub question: AtomicU64,
+    /// Who asked.
+    pub client: [AtomicU64; 2],
+    /// Who was asked.
+    pub server: [AtomicU64; 2],
+    /// [`crate::question::Question::case`].
+    pub case: AtomicU32,
+    /// The interface that it left by.
+    pub link: AtomicU32,
+    /// The port that the client chose.
+    pub client_port: AtomicU16,
+    /// The query ID that the client chose.
+    pub client_id: AtomicU16,
+    /// The query ID that it left with.
+    pub id: AtomicU16,
+    /// The port that was asked.
+    pub server_port: AtomicU16,
+}
+
+/// The last queries whose questions have the same hash: an index of a slot each, with some more bits of
+/// the hash. May forget, and may name slots that have long been used otherwise.
+#[derive(Debug, Default)]
+#[repr(C, align(32))]
+pub struct Recent {
+    /// How many were noted.
+    pub cursor: AtomicU32,
+    /// `tag << 19 | slot`.
+    pub entries: [AtomicU32; RECENT_ENTRIES],
+}
+
+/// Entries of each [`Recent`]; a cap on identical queries cannot be above it.
+pub const RECENT_ENTRIES: usize = 7;
+
+/// What is known of a server: near misses, and whether it is asked over TCP alone.
+#[derive(Debug, Default)]
+#[repr(C, align(64))]
+pub struct Server {
+    /// Its address; another one's near misses may take the place.
+    pub address: [AtomicU64; 2],
+    /// When the second began in which misses are counted.
+    pub since: AtomicU32,
+    /// Near misses since then.
+    pub misses: AtomicU32,
+    /// Until when no UDP leaves for it; 0 if never.
+    pub locked_until: AtomicU32,
+}
+
+/// What the engine is to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Config {
+    /// For hashes of questions and places in tables. Must not change while queries are outstanding.
+    pub key: Key,
+    /// Units of time that a query waits for its reply.
+    pub lifetime: u32,
+    /// Until when replies that no query waits for are let through: they may answer what was asked
+    /// before the engine was there.
+    pub grace_until: u32,
+    /// Near misses within a second that begin a lockdown; 0 never.
+    pub lockdown_after: u32,
+    /// Units of time that a lockdown lasts.
+    pub lockdown: u32,
+    /// Identical queries outstanding at a time, at most; 0 any number.
+    pub max_identical: u32,
+    /// How many of `PORTS` there are.
+    pub ports: u32,
+    /// What 2^32 leaves when divided by `ports`: draws below it would favour some.
+    pub ports_rest: u32,
+    /// See [`flags`].
+    pub flags: u32,
+    /// The ports that DNS is asked on; 0 for none.
+    pub dns_ports: [u16; DNS_PORTS],
+}
+
+/// Bits of [`Config::flags`].
+pub mod flags {
+    /// A query for which there is no slot is dropped, not passed on as it is.
+    pub const DROP_WHEN_FULL: u32 = 1;
+    /// After a near miss the right reply is still believed.
+    pub const BELIEVE_AFTER_MISS: u32 = 2;
+    /// Replies in fragments are not believed, and fragments that carry no ports are dropped.
+    pub const NO_FRAGMENTS: u32 = 4;
+    /// Clients are those of the map `FROM`; else all.
+    pub const SOME_CLIENTS: u32 = 8;
+    /// Servers are those of the map `TO`; else all.
+    pub const SOME_SERVERS: u32 = 16;
+    /// The clients of the map `NO_TCP` are never sent to TCP.
+    pub const SOME_WITHOUT_TCP: u32 = 32;
+}
+
+/// What is counted, per CPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Counter {
+    /// Queries that left salted, retransmissions among them.
+    Salted = 0,
+    /// Queries that were sent again, with the salt that they had.
+    Retransmitted,
+    /// Queries that were dropped, as too many identical ones were outstanding.
+    Identical,
+    /// Queries that found no slot.
+    Full,
+    /// Queries that could not be salted for another reason: several in one packet (GSO).
+    Unsalted,
+    /// Queries that were answered on the spot with TC=1, during a lockdown or after a near miss.
+    AnsweredTc,
+    /// Right replies that were passed up.
+    Restored,
+    /// Right replies that were cut down to TC=1.
+    Truncated,
+    /// Right replies but for the case of letters; cut down to TC=1.
+    WrongCase,
+    /// Dropped: to a port that no query waits at.
+    Forged,
+    /// Dropped: what was waited for, once more.
+    Duplicate,
+    /// Dropped: what was waited for, after its time.
+    Late,
+    /// Dropped near misses: another query ID.
+    WrongId,
+    /// Dropped near misses: another question.
+    WrongQuestion,
+    /// Dropped near misses: another server.
+    WrongServer,
+    /// Dropped: fragments, or several datagrams in one, that could hide what they carry.
+    Unreadable,
+    /// Replies to queries that were passed on as they were.
+    Passed,
+    /// Errors of ICMP that were translated.
+    IcmpTranslated,
+    /// Errors of ICMP that were dropped, as nothing like what they quote is outstanding.
+    IcmpDropped,
+    /// Lockdowns that began.
+    Lockdowns,
+    /// Events that user space was not told, as there were too many.
+    EventsLost,
+}
+
+/// How many counters there are.
+pub const COUNTERS: u32 = Counter::EventsLost as u32 + 1;
+
+impl Counter {
+    /// All of them, in the order of their indices.
+    pub const ALL: [Counter; COUNTERS as usize] = [
+        Counter::Salted,
+        Counter::Retransmitted,
+        Counter::Identical,
+        Counter::Full,
+        Counter::Unsalted,
+        Counter::AnsweredTc,
+        Counter::Restored,
+        Counter::Truncated,
+        Counter::WrongCase,
+        Counter::Forged,
+        Counter::Duplicate,
+        Counter::Late,
+        Counter::WrongId,
+        Counter::WrongQuestion,
+        Counter::WrongServer,
+        Counter::Unreadable,
+        Counter::Passed,
+        Counter::IcmpTranslated,
+        Counter::IcmpDropped,
+        Counter::Lockdowns,
+        Counter::EventsLost,
+    ];
+}
+
+/// What user space is told of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Event {
+    /// Nanoseconds since boot.
+    pub time: u64,
+    /// Who asked.
+    pub client: Address,
+    /// Who was asked, or locked down.
+    pub server: Address,
+    /// The counter that it belongs to.
+    pub counter: u32,
+    /// The salted port that was hit.
+    pub port: u16,
+    /// The query ID that came.
+    pub id: u16,
+    /// The query ID that was waited for.
+    pub wanted_id: u16,
+    /// The port of the server.
+    pub server_port: u16,
+    /// Nothing; brings the size to a multiple of eight.
+    pub padding: u32,
+}
+
+const _: () = {
+    assert!(size_of::<Slot>() == 64);
+    assert!(size_of::<Recent>() == 32);
+    assert!(size_of::<Server>() == 64);
+    assert!(size_of::<Config>() == 64);
+    assert!(size_of::<Event>() == 56);
+    assert!(SLOTS == 1 << 19);
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_stand_at_their_indices() {
+        for (index, counter) in (0..).zip(Counter::ALL) {
+            assert_eq!(counter as u32, index);
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! The state of a slot, in one word that is changed by compare-and-swap alone.
+//!
+//! ```text
+//!   63            32 31             4 3    0
+//!   +---------------+----------------+-----+
+//!   |   deadline    |   generation   |phase|
+//!   +---------------+----------------+-----+
+//!
+//!   FREE ──claim──> BUSY ──publish──> LIVE ──near miss──> TAINTED
+//!     ^                                │ right reply         │
+//!     └─────────── claim of ───────── DONE <─────────────────┘
+//! ```
+//!
+//! The generation is drawn at random for each query: who finds the word unchanged knows that all fields
+//! are still those of the same query. A slot whose deadline has passed can be claimed whatever it is, so
+//! nothing has to be cleaned up.
+
+use core::sync::atomic::Ordering::{AcqRel, Relaxed};
+
+use crate::Address;
+use crate::layout::Slot;
+
+/// Nothing there.
+pub const FREE: u64 = 0;
+/// Somebody writes it.
+pub const BUSY: u64 = 1;
+/// A query waits for its reply.
+pub const LIVE: u64 = 2;
+/// It waits, but a near miss came: nothing that UDP brings is believed.
+pub const TAINTED: u64 = 3;
+/// The reply came.
+pub const DONE: u64 = 4;
+
+const PHASE: u64 = 0xf;
+const GENERATION: u64 = 0xffff_fff0;
+/// Units of time that writing a slot can take, at the very most.
+const WRITING: u32 = 60;
+
+/// The word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct State(pub u64);
+
+impl State {
+    /// The state of a slot, now.
+    #[inline(always)]
+    pub fn of(slot: &Slot) -> Self {
+        State(slot.state.load(Relaxed))
+    }
+
+    #[inline(always)]
+    fn new(deadline: u32, generation: u64, phase: u64) -> Self {
+        State(u64::from(deadline) << 32 | generation & GENERATION | phase)
+    }
+
+    /// What the slot is.
+    #[inline(always)]
+    pub fn phase(self) -> u64 {
+        self.0 & PHASE
+    }
+
+    #[inline(always)]
+    fn with(self, phase: u64) -> Self {
+        State(self.0 & !PHASE | phase)
+    }
+
+    /// Whether the deadline has passed.
+    #[inline(always)]
+    pub fn is_over(self, now: u32) -> bool {
+        after(now, (self.0 >> 32) as u32)
+    }
+
+    /// Whether a query waits here.
+    #[inline(always)]
+    pub fn is_outstanding(self, now: u32) -> bool {
+        (self.phase() == LIVE || self.phase() == TAINTED) && !self.is_over(now)
+    }
+
+    /// Whether a query may take the slot.
+    #[inline(always)]
+    pub fn is_claimable(self, now: u32) -> bool {
+        self.phase() == FREE || self.phase() == DONE || self.is_over(now)
+    }
+}
+
+/// Whether a time is later than another; times wrap.
+#[inline(always)]
+pub fn after(a: u32, b: u32) -> bool {
+    a.wrapping_sub(b).cast_signed() > 0
+}
+
+#[inline(always)]
+fn swap(slot: &Slot, from: State, to: State) -> bool {
+    slot.state.compare_exchange(from.0, to.0, AcqRel, Relaxed).is_ok()
+}
+
+/// What a slot remembers of a query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Who asks, and from which port.
+    pub client: Address,
+    /// Who is asked.
+    pub server: Address,
+    /// [`crate::question::Question::hash`].
+    pub question: u64,
+    /// [`crate::question::Question::case`].
+    pub case: u32,
+    /// The interface.
+    pub link: u32,
+    /// The port that the client chose.
+    pub client_port: u16,
+    /// The ID that the client chose.
+    pub client_id: u16,
+    /// The ID that it leaves with.
+    pub id: u16,
+    /// The port that is asked.
+    pub server_port: u16,
+}
+
+/// Takes a slot that was seen in this state, and fills it. Whether it could be had.
+#[inline(always)]
+pub fn claim(
+    slot: &Slot,
+    seen: State,
+    now: u32,
+    lifetime: u32,
+    random: u64,
+    entry: &Entry,
+) -> bool {
+    if !swap(slot, seen, State::new(now.wrapping_add(WRITING), random, BUSY)) {
+        return false;
+    }
+    slot.question.store(entry.question, Relaxed);
+    slot.client[0].store(entry.client.high, Relaxed);
+    slot.client[1].store(entry.client.low, Relaxed);
+    slot.server[0].store(entry.server.high, Relaxed);
+    slot.server[1].store(entry.server.low, Relaxed);
+    slot.case.store(entry.case, Relaxed);
+    slot.link.store(entry.link, Relaxed);
+    slot.client_port.store(entry.client_port, Relaxed);
+    slot.client_id.store(entry.client_id, Relaxed);
+    slot.id.store(entry.id, Relaxed);
+    slot.server_port.store(entry.server_port, Relaxed);
+    // A full barrier, as every swap is: the fields are there before the state says so.
+    slot.state.swap(State::new(now.wrapping_add(lifetime), random, LIVE).0, AcqRel);
+    true
+}
+
+/// Makes sure that what is read from here on was written before the slot came to this state.
+#[inline(always)]
+pub fn is_still(slot: &Slot, state: State) -> bool {
+    swap(slot, state, state)
+}
+
+/// Closes the slot, once; whether this was the once.
+#[inline(always)]
+pub fn close(slot: &Slot, state: State) -> bool {
+    swap(slot, state, state.with(DONE))
+}
+
+/// Notes a near miss; whether the slot was untouched before.
+#[inline(always)]
+pub fn taint(slot: &Slot, state: State) -> bool {
+    state.phase() == LIVE && swap(slot, state, state.with(TAINTED))
+}
+
+/// Gives a retransmission its time.
+#[inline(always)]
+pub fn renew(slot: &Slot, state: State, now: u32, lifetime: u32) -> bool {
+    let deadline = now.wrapping_add(lifetime);
+    swap(slot, state, State(u64::from(deadline) << 32 | state.0 & 0xffff_ffff))
+}
+
+/// The client of a slot.
+#[inline(always)]
+pub fn is_client(slot: &Slot, client: Address) -> bool {
+    slot.client[0].load(Relaxed) == client.high && slot.client[1].load(Relaxed) == client.low
+}
+
+/// The server of a slot, with its port.
+#[inline(always)]
+pub fn is_server(slot: &Slot, server: Address, port: u16) -> bool {
+    slot.server[0].load(Relaxed) == server.high
+        && slot.server[1].load(Relaxed) == server.low
+        && slot.server_port.load(Relaxed) == port
+}

@@ -1,0 +1,62 @@
+//! What the engine needs of the world: maps of the kernel there, plain memory in tests.
+
+use crate::Address;
+use crate::layout::{Config, Counter, Event, Recent, Server, Slot};
+use core::sync::atomic::AtomicU32;
+
+/// Maps, a clock, random numbers. An index beyond a table's end gives nothing; there is none.
+pub trait Tables {
+    /// What the engine is to do.
+    fn config(&self) -> &Config;
+    /// Time since boot in units of 2^[`crate::layout::TIME_SHIFT`] ns.
+    fn now(&self) -> u32;
+    /// Of [`crate::layout::SLOTS`].
+    fn slot(&self, index: u32) -> Option<&Slot>;
+    /// Of [`crate::layout::RECENT`].
+    fn recent(&self, index: u32) -> Option<&Recent>;
+    /// Of [`crate::layout::SERVERS`].
+    fn server(&self, index: u32) -> Option<&Server>;
+    /// Of [`crate::layout::PASSED`]: until when replies to such clients are let through.
+    fn passed(&self, index: u32) -> Option<&AtomicU32>;
+    /// One of the ports that queries may leave from.
+    fn port(&self, index: u32) -> Option<u16>;
+    /// 64 bits that nobody can foresee, different each time.
+    fn draw(&self) -> Option<u64>;
+    /// Whether queries of this client to this server are salted, where the configuration names some.
+    fn in_scope(&self, client: Address, server: Address) -> bool;
+    /// Whether a client is one that cannot do TCP.
+    fn without_tcp(&self, client: Address) -> bool;
+    /// Adds one.
+    fn count(&self, counter: Counter);
+    /// Tells user space, if it is not told too much already.
+    fn tell(&self, event: &Event);
+}
+
+impl Config {
+    /// Whether DNS is asked on a port.
+    #[inline(always)]
+    pub fn is_dns_port(&self, port: u16) -> bool {
+        port != 0 && self.dns_ports.contains(&port)
+    }
+
+    /// Whether a flag is set.
+    #[inline(always)]
+    pub fn has(&self, flag: u32) -> bool {
+        self.flags & flag != 0
+    }
+}
+
+/// The slot of a client and a server at a port.
+#[inline(always)]
+pub(crate) fn slot_index(key: u64, client: Address, server: Address, port: u16) -> u32 {
+    use crate::layout::{PORT_BITS, WAYS};
+    let way = client.mixed(server, key) as u32 & (WAYS - 1);
+    way << PORT_BITS | u32::from(port)
+}
+
+/// The place of a client and its port among those that were passed on.
+#[inline(always)]
+pub(crate) fn passed_index(key: u64, client: Address, port: u16) -> u32 {
+    let port = Address { high: 0, low: u64::from(port) };
+    client.mixed(port, key) as u32 & (crate::layout::PASSED - 1)
+}

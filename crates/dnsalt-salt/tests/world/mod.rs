@@ -1,0 +1,157 @@
+//! The tables of the engine in plain memory, with a clock that tests set.
+
+use std::net::IpAddr;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+
+use dnsalt_salt::egress::{self, Query, Salt};
+use dnsalt_salt::ingress::{self, Reply};
+use dnsalt_salt::layout::{
+    COUNTERS, Config, Counter, Event, PASSED, RECENT, Recent, SERVERS, SLOTS, Server, Slot,
+};
+use dnsalt_salt::question::Question;
+use dnsalt_salt::siphash::draw;
+use dnsalt_salt::{Address, Tables};
+
+pub struct World {
+    pub config: Config,
+    pub now: AtomicU32,
+    pub ports: Vec<u16>,
+    pub without_tcp: AtomicBool,
+    pub told: Mutex<Vec<Event>>,
+    slots: Vec<Slot>,
+    recent: Vec<Recent>,
+    servers: Vec<Server>,
+    passed: Vec<AtomicU32>,
+    counters: Vec<AtomicU64>,
+    drawn: AtomicU64,
+}
+
+fn many<T: Default>(n: u32) -> Vec<T> {
+    (0..n).map(|_| T::default()).collect()
+}
+
+impl World {
+    pub fn new() -> Self {
+        Self::with_ports((1024..=65535).collect())
+    }
+
+    pub fn with_ports(ports: Vec<u16>) -> Self {
+        let count = u32::try_from(ports.len()).unwrap();
+        let config = Config {
+            key: [3, 4],
+            lifetime: 298,
+            lockdown_after: 64,
+            lockdown: 1788,
+            max_identical: 4,
+            ports: count,
+            ports_rest: u32::try_from((1_u64 << 32) % u64::from(count)).unwrap(),
+            dns_ports: [53, 0, 0, 0, 0, 0, 0, 0],
+            ..Config::default()
+        };
+        World {
+            config,
+            now: AtomicU32::new(1000),
+            ports,
+            without_tcp: AtomicBool::new(false),
+            told: Mutex::default(),
+            slots: many(SLOTS),
+            recent: many(RECENT),
+            servers: many(SERVERS),
+            passed: many(PASSED),
+            counters: many(COUNTERS),
+            drawn: AtomicU64::new(0),
+        }
+    }
+
+    pub fn counted(&self, counter: Counter) -> u64 {
+        self.counters[counter as usize].load(Relaxed)
+    }
+
+    /// Lets time pass, in units.
+    pub fn wait(&self, units: u32) {
+        self.now.fetch_add(units, Relaxed);
+    }
+
+    /// Asks, and expects to leave with salt.
+    pub fn salted(&self, query: &Query) -> Salt {
+        match egress::query(self, query) {
+            egress::Verdict::Salt(salt) => salt,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub fn reply(&self, reply: &Reply) -> ingress::Verdict {
+        ingress::reply(self, reply)
+    }
+}
+
+impl Tables for World {
+    fn config(&self) -> &Config {
+        &self.config
+    }
+    fn now(&self) -> u32 {
+        self.now.load(Relaxed)
+    }
+    fn slot(&self, index: u32) -> Option<&Slot> {
+        self.slots.get(index as usize)
+    }
+    fn recent(&self, index: u32) -> Option<&Recent> {
+        self.recent.get(index as usize)
+    }
+    fn server(&self, index: u32) -> Option<&Server> {
+        self.servers.get(index as usize)
+    }
+    fn passed(&self, index: u32) -> Option<&AtomicU32> {
+        self.passed.get(index as usize)
+    }
+    fn port(&self, index: u32) -> Option<u16> {
+        self.ports.get(index as usize).copied()
+    }
+    fn draw(&self) -> Option<u64> {
+        Some(draw([1, 2], self.drawn.fetch_add(1, Relaxed)))
+    }
+    fn in_scope(&self, _: Address, _: Address) -> bool {
+        true
+    }
+    fn without_tcp(&self, _: Address) -> bool {
+        self.without_tcp.load(Relaxed)
+    }
+    fn count(&self, counter: Counter) {
+        self.counters[counter as usize].fetch_add(1, Relaxed);
+    }
+    fn tell(&self, event: &Event) {
+        self.told.lock().unwrap().push(*event);
+    }
+}
+
+pub fn address(text: &str) -> Address {
+    text.parse::<IpAddr>().unwrap().into()
+}
+
+/// A query for the `n`th name from port 44444.
+pub fn query(n: u64) -> Query {
+    Query {
+        client: address("192.0.2.1"),
+        server: address("198.51.100.53"),
+        client_port: 44444,
+        server_port: 53,
+        id: (n & 0xffff) as u16,
+        link: 2,
+        question: Question { hash: draw([5, 6], n), case: 7, length: 17 },
+    }
+}
+
+/// The right reply to a query that left with this salt.
+pub fn right(query: &Query, salt: Salt) -> Reply {
+    Reply {
+        server: query.server,
+        client: query.client,
+        server_port: query.server_port,
+        port: salt.port,
+        id: salt.id,
+        question: query.question,
+        bare_error: false,
+        fragmented: false,
+    }
+}
