@@ -32,6 +32,7 @@ pub mod layout;
 pub mod question;
 mod recent;
 mod servers;
+pub mod short;
 pub mod siphash;
 pub mod slot;
 mod tables;

@@ -296,9 +296,9 @@ fn errors_of_icmp_are_translated_if_they_quote_what_is_outstanding() {
 #[test]
 fn two_processors_do_not_swap_replies() {
     let world = World::with_ports((2000..2100).collect());
-    let run = |cpu: u64| {
+    let run = |cpu: u16| {
         for n in 0..100_000 {
-            let asked = Query { client_port: 1000 + cpu as u16, ..query(cpu << 32 | n) };
+            let asked = Query { client_port: 1000 + cpu, ..query(u64::from(cpu) << 32 | n) };
             let egress::Verdict::Salt(salt) = egress::query(&world, &asked) else { continue };
             match world.reply(&right(&asked, salt)) {
                 Verdict::Restore(found) => assert_eq!(found, origin(&asked)),
