@@ -146,14 +146,17 @@ fn ipv6(head: &Head, at: usize, length: usize) -> Option<Ip> {
     };
     for _ in 0..MOST_HEADERS {
         let at = ip.transport;
-        let units = match ip.protocol {
-            // Hop-by-hop options, routing, destination options (RFC 8200 section 4).
-            0 | 43 | 60 => usize::from(head.byte(at + 1)) + 1,
+        let bytes = match ip.protocol {
+            // Hop-by-hop options, routing, destination options, mobility: in words of 8 after the
+            // first (RFC 8200 section 4).
+            0 | 43 | 60 | 135 => 8 + 8 * usize::from(head.byte(at + 1)),
+            // Authentication: in words of 4, less 2 (RFC 4302).
+            51 => 8 + 4 * usize::from(head.byte(at + 1)),
             44 => {
                 let fragment = head.be16(at + 2);
                 ip.later_fragment = fragment & 0xfff8 != 0;
                 ip.more_fragments = fragment & 1 != 0;
-                1
+                8
             }
             _ => return Some(ip),
         };
@@ -161,7 +164,7 @@ fn ipv6(head: &Head, at: usize, length: usize) -> Option<Ip> {
             return None;
         }
         ip.protocol = head.byte(at);
-        ip.transport = at + 8 * units;
+        ip.transport = at + bytes;
         ip.options = true;
         if ip.later_fragment {
             return Some(ip);

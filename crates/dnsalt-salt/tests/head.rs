@@ -18,7 +18,10 @@ fn packets() -> impl Strategy<Value = Vec<u8>> {
         packet
     });
     let headers = proptest::collection::vec(
-        (prop_oneof![Just(0_u8), Just(43), Just(60), Just(44)], any::<[u8; 7]>()),
+        (
+            prop_oneof![Just(0_u8), Just(43), Just(60), Just(44), Just(51), Just(135)],
+            any::<[u8; 7]>(),
+        ),
         0..4,
     );
     let v6 = (headers, any::<[u8; 32]>()).prop_map(|(headers, addresses)| {
@@ -41,7 +44,7 @@ fn packets() -> impl Strategy<Value = Vec<u8>> {
     let body = proptest::collection::vec(any::<u8>(), 0..80);
     (prop_oneof![v4, v6], body, changes, any::<bool>()).prop_map(
         |(mut packet, body, changes, udp)| {
-            let length = body.len() as u16;
+            let length = u16::try_from(body.len()).unwrap();
             if udp && body.len() >= 8 {
                 let mut body = body;
                 body[4..6].copy_from_slice(&length.to_be_bytes());
@@ -49,7 +52,7 @@ fn packets() -> impl Strategy<Value = Vec<u8>> {
             } else {
                 packet.extend_from_slice(&body);
             }
-            let total = packet.len() as u16;
+            let total = u16::try_from(packet.len()).unwrap();
             if packet[0] >> 4 == 4 {
                 packet[2..4].copy_from_slice(&total.to_be_bytes());
             } else {
@@ -65,7 +68,7 @@ fn packets() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(4_000) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(10_000) })]
 
     #[test]
     fn both_parsers_agree(packet in packets()) {

@@ -13,12 +13,12 @@ use dnsalt_salt::question::Question;
 use dnsalt_salt::siphash::draw;
 use dnsalt_salt::{Address, Tables};
 
-pub struct World {
-    pub config: Config,
-    pub now: AtomicU32,
-    pub ports: Vec<u16>,
-    pub without_tcp: AtomicBool,
-    pub told: Mutex<Vec<Event>>,
+pub(crate) struct World {
+    pub(crate) config: Config,
+    pub(crate) now: AtomicU32,
+    pub(crate) ports: Vec<u16>,
+    pub(crate) without_tcp: AtomicBool,
+    pub(crate) told: Mutex<Vec<Event>>,
     slots: Vec<Slot>,
     recent: Vec<Recent>,
     servers: Vec<Server>,
@@ -32,11 +32,11 @@ fn many<T: Default>(n: u32) -> Vec<T> {
 }
 
 impl World {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with_ports((1024..=65535).collect())
     }
 
-    pub fn with_ports(ports: Vec<u16>) -> Self {
+    pub(crate) fn with_ports(ports: Vec<u16>) -> Self {
         let count = u32::try_from(ports.len()).unwrap();
         let config = Config {
             key: [3, 4],
@@ -64,24 +64,24 @@ impl World {
         }
     }
 
-    pub fn counted(&self, counter: Counter) -> u64 {
+    pub(crate) fn counted(&self, counter: Counter) -> u64 {
         self.counters[counter as usize].load(Relaxed)
     }
 
     /// Lets time pass, in units.
-    pub fn wait(&self, units: u32) {
+    pub(crate) fn wait(&self, units: u32) {
         self.now.fetch_add(units, Relaxed);
     }
 
     /// Asks, and expects to leave with salt.
-    pub fn salted(&self, query: &Query) -> Salt {
+    pub(crate) fn salted(&self, query: &Query) -> Salt {
         match egress::query(self, query) {
             egress::Verdict::Salt(salt) => salt,
             other => panic!("{other:?}"),
         }
     }
 
-    pub fn reply(&self, reply: &Reply) -> ingress::Verdict {
+    pub(crate) fn reply(&self, reply: &Reply) -> ingress::Verdict {
         ingress::reply(self, reply)
     }
 }
@@ -125,12 +125,12 @@ impl Tables for World {
     }
 }
 
-pub fn address(text: &str) -> Address {
+pub(crate) fn address(text: &str) -> Address {
     text.parse::<IpAddr>().unwrap().into()
 }
 
 /// A query for the `n`th name from port 44444.
-pub fn query(n: u64) -> Query {
+pub(crate) fn query(n: u64) -> Query {
     Query {
         client: address("192.0.2.1"),
         server: address("198.51.100.53"),
@@ -143,7 +143,7 @@ pub fn query(n: u64) -> Query {
 }
 
 /// The right reply to a query that left with this salt.
-pub fn right(query: &Query, salt: Salt) -> Reply {
+pub(crate) fn right(query: &Query, salt: Salt) -> Reply {
     Reply {
         server: query.server,
         client: query.client,
