@@ -2,6 +2,7 @@
 #![allow(dead_code)] // each test file uses its own part of it
 
 pub(crate) mod capture;
+pub(crate) mod judged;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
