@@ -5,6 +5,7 @@ mod common;
 
 use common::judged::{Resolver, assert_broken, names};
 use common::network;
+use common::unpacked::network_with;
 use serde_json::Value;
 
 /// Where the resolvers listen, on their host; for dig.
@@ -91,4 +92,78 @@ fn dnsmasq_with_a_fixed_port_and_without() {
             assert_fair(&judgement);
         }
     }
+}
+
+#[test]
+fn powerdns_draws_from_all_ports() {
+    let program = "/usr/sbin/pdns_recursor";
+    let Some(network) = network_with("pdns-recursor", program, &["dig"]) else { return };
+    let host = &network.net.resolver;
+    let pdns = Resolver::start(
+        host,
+        AT,
+        program,
+        &[
+            "--config-dir=/run",
+            "--socket-dir=/run",
+            "--daemon=no",
+            "--local-address=127.0.0.1",
+            "--local-port=5300",
+            "--forward-zones-recurse=.=10.53.2.53",
+            "--dnssec=off",
+            "--security-poll-suffix=",
+        ],
+    );
+    let judgement = pdns.judged(&network, 250);
+    drop(pdns);
+    assert_fair(&judgement);
+    // Farther than the kernel would go by itself.
+    assert!(judgement["ports"]["lowest"].as_u64() < Some(8192), "{judgement:#}");
+    assert!(judgement["ports"]["highest"].as_u64() > Some(61_000), "{judgement:#}");
+}
+
+#[test]
+fn knot_mixes_the_case_of_letters() {
+    let program = "/usr/sbin/kresd";
+    let Some(network) = network_with("knot-resolver", program, &["dig"]) else { return };
+    let host = &network.net.resolver;
+    let configuration = "net.listen('127.0.0.1', 5300, { kind = 'dns' })
+        trust_anchors.remove('.')
+        modules.unload('priming'); modules.unload('detect_time_skew')
+        modules.unload('ta_update'); modules.unload('ta_signal_query')
+        cache.size = 10 * MB
+        policy.add(policy.all(policy.FORWARD('10.53.2.53')))\n";
+    host.run(move || std::fs::write("/run/kresd.conf", configuration).unwrap());
+    let kresd = Resolver::start(host, AT, program, &["-n", "-c", "/run/kresd.conf", "/run"]);
+    let judgement = kresd.judged(&network, 120);
+    drop(kresd);
+    assert_eq!(judgement["verdict"], "strong", "{judgement:#}");
+    assert!(names(&judgement).is_empty(), "{judgement:#}");
+    assert_eq!(judgement["case"]["mixed"], 1.0, "{judgement:#}");
+    // All letters of nameN.resolver.example.
+    assert_eq!(judgement["case"]["bits"], 19.0, "{judgement:#}");
+    assert_eq!(judgement["target"]["case_bits"], 19.0, "{judgement:#}");
+}
+
+#[test]
+fn systemd_resolved_is_fair() {
+    let program = "/usr/lib/systemd/systemd-resolved";
+    let Some(network) = network_with("systemd-resolved", program, &["dig"]) else { return };
+    let host = &network.net.resolver;
+    // It wants a user of its own, whom the machine need not have: the host has lists of its own. The
+    // host's /run is its own anyway, and there is no bus on it.
+    host.sh("user=systemd-resolve:x:65432:65432::/:/usr/sbin/nologin
+         echo $user | cat - /etc/passwd > /run/passwd; mount --bind /run/passwd /etc/passwd
+         echo systemd-resolve:x:65432: | cat - /etc/group > /run/group
+         mount --bind /run/group /etc/group
+         mkdir -p /run/systemd/resolved.conf.d")
+        .unwrap();
+    let configuration = "[Resolve]\nDNS=10.53.2.53\nFallbackDNS=\nDomains=~.\nDNSSEC=no\n\
+        DNSOverTLS=no\nLLMNR=no\nMulticastDNS=no\nDNSStubListener=udp\n";
+    host.run(move || std::fs::write("/run/systemd/resolved.conf.d/lab.conf", configuration))
+        .unwrap();
+    let resolved = Resolver::start(host, "@127.0.0.53", program, &[]);
+    let judgement = resolved.judged(&network, 120);
+    drop(resolved);
+    assert_fair(&judgement);
 }

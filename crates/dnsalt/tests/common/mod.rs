@@ -3,6 +3,7 @@
 
 pub(crate) mod capture;
 pub(crate) mod judged;
+pub(crate) mod unpacked;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
