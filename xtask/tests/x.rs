@@ -24,7 +24,7 @@ impl Machine {
     fn new(name: &str) -> Self {
         let root = std::env::temp_dir().join(format!("dnsalt-x-{name}-{}", std::process::id()));
         fs::create_dir_all(root.join("bin")).unwrap();
-        for program in STANDARD.iter().chain(&["chmod", "mkdir"]) {
+        for program in STANDARD.iter().chain(&["chmod", "ln", "mkdir", "mv", "tar"]) {
             let found = ["/usr/bin", "/bin"].map(|folder| Path::new(folder).join(program));
             let found = found.iter().find(|path| path.exists()).unwrap();
             symlink(found, root.join("bin").join(program)).unwrap();
@@ -45,7 +45,8 @@ impl Machine {
         let text = fs::read_to_string("../x").unwrap();
         let text = text
             .replace(":/usr/local/sbin:/usr/sbin:/sbin", "")
-            .replace("/usr/lib/rust-", "/nowhere/rust-");
+            .replace("/usr/lib/rust-", "/nowhere/rust-")
+            .replace("-x \"/$program\"", "-x \"/nowhere/$program\"");
         fs::write(self.0.join("x"), text).unwrap();
         fs::write(self.0.join("Cargo.toml"), "rust-version = \"1.88\"\n").unwrap();
         let output = Command::new("/bin/sh")
@@ -150,6 +151,40 @@ fn without_apt_what_is_missing_is_named() {
         said,
         "x: there is no apt-get; install these and try again: cc nft ip iptables conntrack\n"
     );
+}
+
+#[test]
+fn some_programs_are_unpacked_and_not_installed() {
+    // A package as they were before everything moved to /usr; there are no others.
+    let apt_get = "echo \"apt-get $*\"
+        for word; do case $word in Dir::Cache::archives=*) debs=${word#*=} ;; esac; done
+        case $* in update) exit ;; *' systemd-resolved') ;; *) exit 100 ;; esac
+        mkdir -p \"$debs/../made/lib/systemd\" && cd \"$debs/../made\" || exit
+        echo > lib/systemd/systemd-resolved && chmod +x lib/systemd/systemd-resolved
+        tar -cf \"$debs/one.deb\" ./lib";
+    let mut machine = Machine::new("unpack")
+        .with("apt-get", apt_get)
+        .with("dpkg-deb", "[ \"$1\" = --fsys-tarfile ] && exec cat \"$2\"")
+        .with("cargo", &cargo_of("1.88.0"));
+    let installed = "cc nft ip iptables conntrack nfct nmap tcpdump named dig pgrep nsenter setpriv \
+                     shellcheck man unbound dnsmasq adnshost perl";
+    for program in installed.split_whitespace() {
+        machine = machine.with(program, "");
+    }
+    let (code, said) = machine.x(&["test"]);
+    assert_eq!(code, Some(0), "{said}");
+    let asked =
+        said.lines().filter(|line| line.starts_with("apt-get ") && line.contains("install"));
+    assert!(asked.clone().all(|line| line.contains("--download-only")), "{said}");
+    assert_eq!(asked.count(), 5, "{said}");
+    assert!(said.contains("x: could not get nginx: what is tested with it is skipped\n"), "{said}");
+    assert!(!said.contains("could not get systemd-resolved"), "{said}");
+    assert!(said.contains("cargo run --locked --package xtask -- test"), "{said}");
+    let tools = machine.0.join("target/tools");
+    assert!(tools.join("systemd-resolved/usr/lib/systemd/systemd-resolved").is_file());
+    assert_eq!(fs::read_dir(tools).unwrap().count(), 1, "nothing is left of what failed");
+    let (_, said) = machine.x(&["test"]);
+    assert!(!said.contains("unpacking into target/tools/systemd-resolved"), "{said}");
 }
 
 #[test]

@@ -19,8 +19,10 @@ use memmap2::{MmapOptions, MmapRaw};
 
 use crate::socket;
 
-const BLOCK: usize = 1 << 20;
-const BLOCKS: usize = 8;
+/// Small and many: where little comes, each block holds a packet or two, and a reader that gets no
+/// processor for [`BLOCKS`] times [`PATIENCE`] loses what comes then.
+const BLOCK: usize = 1 << 17;
+const BLOCKS: usize = 64;
 /// No packet of DNS over UDP comes near it; longer ones are cut.
 const FRAME: usize = 1 << 11;
 /// Milliseconds after which a block is handed over that is not full.

@@ -228,6 +228,22 @@ fn a_ring_takes_many_and_counts_what_is_lost() {
 }
 
 #[test]
+fn a_ring_waits_for_a_reader_that_gets_no_processor() {
+    let Some(mut far) = in_namespace(CABLE, || {
+        let far = open_ring("far");
+        // Each alone in its block, as the kernel hands those over that are not full.
+        for _ in 0..30 {
+            send("192.0.2.1", "192.0.2.2", 53, b"a");
+            thread::sleep(Duration::from_millis(30));
+        }
+        far
+    }) else {
+        return;
+    };
+    assert_eq!((seen(&mut far).len(), far.drops().unwrap()), (30, 0));
+}
+
+#[test]
 fn a_ring_waits_and_says_when_its_interface_goes_down() {
     let Some((waited, went_down)) = in_namespace(CABLE, || {
         let mut near = open_ring("near");

@@ -2,6 +2,8 @@
 #![allow(dead_code)] // each test file uses its own part of it
 
 pub(crate) mod capture;
+pub(crate) mod judged;
+pub(crate) mod unpacked;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
