@@ -111,6 +111,9 @@ pub(crate) fn advice(judgement: &Judgement) -> Cow<'static, str> {
     match verdict {
         Verdict::Unknown => return "Capture for longer.".into(),
         Verdict::Strong => return "Nothing to do.".into(),
+        Verdict::Fair if target.case_bits > 0.0 => {
+            return "Fine; DNS cookies would add to it.".into();
+        }
         Verdict::Fair => {
             return "Fine; random letter case (0x20) or DNS cookies would add to it.".into();
         }
