@@ -158,7 +158,8 @@ fn systemd_resolved_is_fair() {
          mount --bind /run/group /etc/group
          mkdir -p /run/systemd/resolved.conf.d")
         .unwrap();
-    let configuration = "[Resolve]\nDNS=10.53.2.53\nFallbackDNS=\nDomains=~.\nDNSSEC=no\n\
+    // The first DNS= forgets the servers of the machine's own resolved.conf.
+    let configuration = "[Resolve]\nDNS=\nDNS=10.53.2.53\nFallbackDNS=\nDomains=~.\nDNSSEC=no\n\
         DNSOverTLS=no\nLLMNR=no\nMulticastDNS=no\nDNSStubListener=udp\n";
     host.run(move || std::fs::write("/run/systemd/resolved.conf.d/lab.conf", configuration))
         .unwrap();
