@@ -83,11 +83,11 @@ impl Resolver {
         Resolver { at, _running: running }
     }
 
-    /// The judgement of it, asked for so many new names: nameN.resolver.example.
+    /// The judgement of it, asked for so many new names: nameN.letters-of-a-resolver.example.
     pub(crate) fn judged(&self, network: &Network, count: usize) -> Value {
         watched(network, |host| {
             let list: String =
-                (0..count).map(|i| format!("name{i}.resolver.example A\\n")).collect();
+                (0..count).map(|i| format!("name{i}.letters-of-a-resolver.example A\\n")).collect();
             let dig =
                 format!("printf '{list}' | dig {} +tries=1 +time=5 -f - > /dev/null", self.at);
             host.sh(&dig).unwrap();
