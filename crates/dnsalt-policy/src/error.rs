@@ -99,6 +99,28 @@ pub enum PolicyError {
     /// Out of what conntrack policies sensibly have.
     #[error("`timeout` {0} is out of range; use 1 to 120 seconds, or 0 to leave the kernel's own")]
     Timeout(u64),
+    /// A word that is none of those there are.
+    #[error("`{key}` {given} is unknown; use {}", .words.join(" or "))]
+    Choice {
+        /// The key.
+        key: &'static str,
+        /// As it was given.
+        given: String,
+        /// What there is.
+        words: &'static [&'static str],
+    },
+    /// A number beyond what the engine has.
+    #[error("`{key}` {given} is out of range; use {low} to {high}")]
+    OutOfRange {
+        /// The key.
+        key: &'static str,
+        /// As it was given.
+        given: u64,
+        /// The least.
+        low: u64,
+        /// The most.
+        high: u64,
+    },
     /// Per-query ports are an affair of UDP.
     #[error("`per-query` works on UDP only, and `proto` leaves udp out; add udp or drop per-query")]
     PerQueryNeedsUdp,

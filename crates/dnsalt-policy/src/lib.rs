@@ -16,12 +16,14 @@
 mod error;
 mod ports;
 mod prefix;
+mod salt;
 mod settings;
 mod source;
 
 pub use error::PolicyError;
 pub use ports::{PortRange, PortSet};
 pub use prefix::{InterfaceName, Prefix};
+pub use salt::{Fragments, OnFull, OnNearMiss, SaltOptions};
 pub use settings::{Defaults, SAMPLE, Settings};
 pub use source::{Pool, Source};
 
@@ -105,6 +107,7 @@ pub struct Policy {
     source: Source,
     per_query: bool,
     timeout: u8,
+    salt: SaltOptions,
 }
 
 impl Policy {
@@ -173,6 +176,11 @@ impl Policy {
     /// The timeout where it has something to say: for UDP.
     pub fn udp_timeout(&self) -> Option<u8> {
         self.timeout().filter(|_| self.protocols.contains(&Protocol::Udp))
+    }
+
+    /// What the `salt` engine is told beyond that.
+    pub fn salt(&self) -> &SaltOptions {
+        &self.salt
     }
 
     /// What is salted, in words: `udp and tcp port 53, from 10.0.0.0/8, leaving eth0`.

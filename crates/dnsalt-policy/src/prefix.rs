@@ -18,6 +18,16 @@ impl Prefix {
         Family::of(self.0.addr())
     }
 
+    /// Its first address.
+    pub fn address(self) -> IpAddr {
+        self.0.addr()
+    }
+
+    /// How many bits of the address are its own.
+    pub fn length(self) -> u8 {
+        self.0.prefix_len()
+    }
+
     /// Whether the whole of another prefix lies in it.
     pub fn covers(self, other: Prefix) -> bool {
         self.0.contains(&other.0)

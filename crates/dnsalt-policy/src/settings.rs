@@ -5,9 +5,10 @@ use std::str::FromStr;
 use serde::de::{Deserializer, Error as _};
 use serde::{Deserialize, Serialize};
 
+use crate::salt::{LONGEST_LIFETIME, MOST_IDENTICAL};
 use crate::{
-    DEFAULT_AVOID, Family, InterfaceName, Policy, PolicyError, PortRange, PortSet, Prefix,
-    Protocol, Source,
+    DEFAULT_AVOID, Family, Fragments, InterfaceName, OnFull, OnNearMiss, Policy, PolicyError,
+    PortRange, PortSet, Prefix, Protocol, SaltOptions, Source,
 };
 
 /// The documented sample of the file, as `dnsalt config --sample` prints it.
@@ -47,6 +48,27 @@ pub struct Settings {
     /// Seconds that an unanswered UDP query keeps its port; 0 leaves the kernel's own; default 2.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<u64>,
+    /// Seconds that a query waits for its reply; default 5.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lifetime: Option<u64>,
+    /// Identical queries outstanding at a time, at most; 0 for any number; default 4.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_identical: Option<u64>,
+    /// What becomes of a query for which there is no room; default pass.
+    #[serde(deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub on_full: Option<OnFull>,
+    /// What becomes of a query after a near miss; default tcp.
+    #[serde(deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub on_near_miss: Option<OnNearMiss>,
+    /// Near misses of a server within a second that begin a lockdown; 0 for never; default 64.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lockdown_after: Option<u64>,
+    /// What becomes of replies in fragments; default pass.
+    #[serde(deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub fragments: Option<Fragments>,
+    /// Clients that cannot do TCP; default none.
+    #[serde(deserialize_with = "texts", skip_serializing_if = "Option::is_none")]
+    pub no_tcp: Option<Vec<Prefix>>,
 }
 
 /// What the machine adds to the defaults.
@@ -59,7 +81,7 @@ pub struct Defaults {
 
 impl Settings {
     /// The keys of the file.
-    pub const KEYS: [&'static str; 10] = [
+    pub const KEYS: [&'static str; 17] = [
         "from",
         "to",
         "iface",
@@ -70,6 +92,13 @@ impl Settings {
         "source",
         "per-query",
         "timeout",
+        "lifetime",
+        "max-identical",
+        "on-full",
+        "on-near-miss",
+        "lockdown-after",
+        "fragments",
+        "no-tcp",
     ];
 
     /// The default of `timeout`, in seconds.
@@ -89,6 +118,13 @@ impl Settings {
             source: self.source.or(below.source),
             per_query: self.per_query.or(below.per_query),
             timeout: self.timeout.or(below.timeout),
+            lifetime: self.lifetime.or(below.lifetime),
+            max_identical: self.max_identical.or(below.max_identical),
+            on_full: self.on_full.or(below.on_full),
+            on_near_miss: self.on_near_miss.or(below.on_near_miss),
+            lockdown_after: self.lockdown_after.or(below.lockdown_after),
+            fragments: self.fragments.or(below.fragments),
+            no_tcp: self.no_tcp.or(below.no_tcp),
         }
     }
 
@@ -109,6 +145,7 @@ impl Settings {
     /// When they contradict each other, or leave nothing to salt or to salt with.
     pub fn resolve(self) -> Result<Policy, PolicyError> {
         let settings = self.complete(&Defaults::default());
+        let salt = settings.salt()?;
         let avoid = settings.avoid.unwrap_or_default();
         let policy = Policy {
             from: merged(settings.from.unwrap_or_default()),
@@ -120,8 +157,34 @@ impl Settings {
             source: settings.source.unwrap_or_default(),
             per_query: settings.per_query.unwrap_or(false),
             timeout: timeout(settings.timeout)?,
+            salt,
         };
         check(policy)
+    }
+
+    fn salt(&self) -> Result<SaltOptions, PolicyError> {
+        let default = SaltOptions::default();
+        Ok(SaltOptions {
+            lifetime: number("lifetime", self.lifetime, default.lifetime, 1, LONGEST_LIFETIME)?,
+            max_identical: number(
+                "max-identical",
+                self.max_identical,
+                default.max_identical,
+                0,
+                MOST_IDENTICAL,
+            )?,
+            on_full: self.on_full.unwrap_or(default.on_full),
+            on_near_miss: self.on_near_miss.unwrap_or(default.on_near_miss),
+            lockdown_after: number(
+                "lockdown-after",
+                self.lockdown_after,
+                default.lockdown_after,
+                0,
+                u16::MAX,
+            )?,
+            fragments: self.fragments.unwrap_or(default.fragments),
+            no_tcp: merged(self.no_tcp.clone().unwrap_or_default()),
+        })
     }
 }
 
@@ -183,6 +246,23 @@ fn timeout(given: Option<u64>) -> Result<u8, PolicyError> {
             _ => Err(PolicyError::Timeout(seconds)),
         },
     }
+}
+
+/// A number within its bounds.
+fn number<T: Copy + Into<u64> + TryFrom<u64>>(
+    key: &'static str,
+    given: Option<u64>,
+    default: T,
+    low: T,
+    high: T,
+) -> Result<T, PolicyError> {
+    let Some(given) = given else { return Ok(default) };
+    let (low, high) = (low.into(), high.into());
+    let refused = PolicyError::OutOfRange { key, given, low, high };
+    if !(low..=high).contains(&given) {
+        return Err(refused);
+    }
+    T::try_from(given).map_err(|_| refused)
 }
 
 /// A value that is written as text in the file and parsed where it stands, so that an error
@@ -300,6 +380,9 @@ mod tests {
         assert!(refused("dns-port = []").contains("`dns-port` is an empty list"));
         assert!(refused("dns-port = [0]").contains("`dns-port` 0"));
         assert!(refused("timeout = 300").contains("1 to 120"));
+        assert!(refused("lifetime = 0").contains("1 to 60"));
+        assert!(refused("max-identical = 8").contains("0 to 7"));
+        assert!(refused("lockdown-after = 70000").contains("0 to 65535"));
         assert!(refused("ports = '4789-4791'\navoid = ['4000-5000']").contains("empty once"));
     }
 

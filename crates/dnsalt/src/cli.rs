@@ -7,7 +7,9 @@ use std::time::Duration;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use dnsalt_nat::driver::Backend;
 use dnsalt_nat::render::Firewall;
-use dnsalt_policy::{InterfaceName, PortRange, Prefix, Protocol, Settings, Source};
+use dnsalt_policy::{
+    Fragments, InterfaceName, OnFull, OnNearMiss, PortRange, Prefix, Protocol, Settings, Source,
+};
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 fine, 1 found weak or not as expected, 2 usage, 3 could not do it.";
@@ -103,6 +105,42 @@ pub(crate) struct PolicyArgs {
     /// Seconds that an unanswered UDP query keeps its port, 0 for the kernel's own [default: 2]
     #[arg(long, value_name = "SECONDS", help_heading = "For how long")]
     timeout: Option<u64>,
+
+    #[command(flatten)]
+    salt: SaltArgs,
+}
+
+/// What only the salt engine has.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "The salt engine")]
+struct SaltArgs {
+    /// Seconds that a query waits for its reply [default: 5]
+    #[arg(long, value_name = "SECONDS")]
+    lifetime: Option<u64>,
+
+    /// Identical queries outstanding at a time, at most; 0 for any number [default: 4]
+    #[arg(long, value_name = "N")]
+    max_identical: Option<u64>,
+
+    /// A query for which there is no room: pass, drop [default: pass]
+    #[arg(long, value_name = "WORD")]
+    on_full: Option<OnFull>,
+
+    /// After a forged reply to the right port: tcp, drop [default: tcp]
+    #[arg(long, value_name = "WORD")]
+    on_near_miss: Option<OnNearMiss>,
+
+    /// So many of them in a second send all queries to a server to TCP; 0 never [default: 64]
+    #[arg(long, value_name = "N")]
+    lockdown_after: Option<u64>,
+
+    /// Replies in fragments: pass, drop [default: pass]
+    #[arg(long, value_name = "WORD")]
+    fragments: Option<Fragments>,
+
+    /// Clients that cannot do TCP, and are never sent there
+    #[arg(long, value_name = "PREFIX", value_delimiter = ',')]
+    no_tcp: Option<Vec<Prefix>>,
 }
 
 /// Ports to avoid; a type of its own, since clap takes a bare list apart.
@@ -131,6 +169,13 @@ impl PolicyArgs {
             source: args.source,
             per_query: args.per_query,
             timeout: args.timeout,
+            lifetime: args.salt.lifetime,
+            max_identical: args.salt.max_identical,
+            on_full: args.salt.on_full,
+            on_near_miss: args.salt.on_near_miss,
+            lockdown_after: args.salt.lockdown_after,
+            fragments: args.salt.fragments,
+            no_tcp: args.salt.no_tcp,
         }
     }
 }
