@@ -6,8 +6,6 @@
 //! 3. Its server is under attack, or a near miss came: answered on the spot with TC=1.
 //! 4. Otherwise a slot is drawn, and remembers what it was.
 
-use core::sync::atomic::Ordering::Relaxed;
-
 use crate::layout::{Counter, PORT_BITS, flags};
 use crate::question::Question;
 use crate::recent::{self, Place};
@@ -72,7 +70,7 @@ pub fn query<T: Tables>(tables: &T, query: &Query) -> Verdict {
     if let Some((index, state)) = same.itself
         && let Some(slot) = tables.slot(index)
     {
-        let salt = Salt { port: index as u16, id: slot.id.load(Relaxed) };
+        let salt = Salt { port: index as u16, id: slot.id.load() };
         if slot::renew(slot, state, tables.now(), config.lifetime) {
             tables.count(Counter::Retransmitted);
             let tainted = state.phase() == TAINTED && !config.has(flags::BELIEVE_AFTER_MISS);
@@ -159,7 +157,7 @@ pub fn pass<T: Tables>(tables: &T, client: Address, port: u16) {
     let config = tables.config();
     if let Some(until) = tables.passed(passed_index(config.key[0], client, port)) {
         // 0 means never.
-        until.store(tables.now().wrapping_add(config.lifetime) | 1, Relaxed);
+        until.store(tables.now().wrapping_add(config.lifetime) | 1);
     }
 }
 

@@ -2,8 +2,6 @@
 //! that quotes what never left is an attacker's, who would measure by it or split replies into
 //! fragments.
 
-use core::sync::atomic::Ordering::Relaxed;
-
 use crate::ingress::Origin;
 use crate::layout::Counter;
 use crate::slot::after;
@@ -48,15 +46,14 @@ pub fn error<T: Tables>(tables: &T, quote: &Quote) -> Verdict {
         && is_client(slot, quote.client)
         && is_server(slot, quote.server, quote.server_port)
     {
-        let origin =
-            Origin { port: slot.client_port.load(Relaxed), id: slot.client_id.load(Relaxed) };
+        let origin = Origin { port: slot.client_port.load(), id: slot.client_id.load() };
         if is_still(slot, state) {
             tables.count(Counter::IcmpTranslated);
             return Verdict::Translate(origin);
         }
     }
     if let Some(until) = tables.passed(passed_index(config.key[0], quote.client, quote.port)) {
-        let until = until.load(Relaxed);
+        let until = until.load();
         if until != 0 && after(until, now) {
             return Verdict::Pass;
         }

@@ -8,8 +8,6 @@
 //! 4. All is right but the query is tainted: cut down to TC=1, so that the client asks over TCP, which
 //!    nobody off the path can forge. However fast an attacker is, a query gives him one guess.
 
-use core::sync::atomic::Ordering::Relaxed;
-
 use crate::layout::{Counter, Event, PORT_BITS, Slot, WAYS, flags};
 use crate::question::Question;
 use crate::servers;
@@ -69,19 +67,19 @@ pub fn reply<T: Tables>(tables: &T, reply: &Reply) -> Verdict {
     let now = tables.now();
     let state = State::of(slot);
     if state.is_outstanding(now) && is_still(slot, state) && is_asked(slot, reply) {
-        let id = slot.id.load(Relaxed);
+        let id = slot.id.load();
         if id != reply.id {
             return near_miss(tables, reply, Counter::WrongId, id);
         }
-        let question = slot.question.load(Relaxed);
+        let question = slot.question.load();
         if question != reply.question.hash && !reply.bare_error {
             return near_miss(tables, reply, Counter::WrongQuestion, id);
         }
         return right(tables, reply, slot, state);
     }
     if is_asked(slot, reply)
-        && slot.id.load(Relaxed) == reply.id
-        && slot.question.load(Relaxed) == reply.question.hash
+        && slot.id.load() == reply.id
+        && slot.question.load() == reply.question.hash
         && is_still(slot, state)
     {
         if state.phase() == DONE && !state.is_over(now) {
@@ -108,8 +106,8 @@ fn drop<T: Tables>(tables: &T, counter: Counter) -> Verdict {
 #[inline(always)]
 fn right<T: Tables>(tables: &T, reply: &Reply, slot: &Slot, state: State) -> Verdict {
     let config = tables.config();
-    let origin = Origin { port: slot.client_port.load(Relaxed), id: slot.client_id.load(Relaxed) };
-    let same_case = reply.bare_error || slot.case.load(Relaxed) == reply.question.case;
+    let origin = Origin { port: slot.client_port.load(), id: slot.client_id.load() };
+    let same_case = reply.bare_error || slot.case.load() == reply.question.case;
     if !slot::close(slot, state) {
         // Somebody else closed it this moment, or tainted it; whoever asks again is answered.
         return drop(tables, Counter::Duplicate);
@@ -137,7 +135,7 @@ fn unasked<T: Tables>(tables: &T, reply: &Reply) -> Verdict {
         return Verdict::Pass;
     }
     if let Some(until) = tables.passed(passed_index(config.key[0], reply.client, reply.port)) {
-        let until = until.load(Relaxed);
+        let until = until.load();
         if until != 0 && after(until, now) {
             tables.count(Counter::Passed);
             return Verdict::Pass;

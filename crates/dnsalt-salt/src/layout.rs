@@ -5,14 +5,13 @@
 //!   SLOTS    array of Slot      [way << 16 | port]    a query that waits for its reply
 //!   RECENT   array of Recent    [hash of a question]  which slots have it
 //!   SERVERS  array of Server    [hash of an address]  near misses, lockdown
-//!   PASSED   array of u32       [hash of a client]    left as they were, as the table was full
+//!   PASSED   array of Word32    [hash of a client]    left as they were, as the table was full
 //!   CONFIG   one Config, PORTS one list of ports, KEYS and COUNTERS per CPU, EVENTS a ring
 //! ```
 
-use core::sync::atomic::{AtomicU16, AtomicU32, AtomicU64};
-
 use crate::Address;
 use crate::siphash::Key;
+use crate::word::{Word16, Word32, Word64};
 
 /// Bits of a slot's index that are its port.
 pub const PORT_BITS: u32 = 16;
@@ -29,6 +28,15 @@ pub const PASSED: u32 = 1 << 16;
 /// Ports that DNS is asked on, at most.
 pub const DNS_PORTS: usize = 8;
 
+/// Bytes of the ring of events.
+pub const EVENTS: u32 = 1 << 16;
+/// Events that user space is told of in a second, by each CPU.
+pub const EVENTS_A_SECOND: u32 = 64;
+/// Bits of a time that are below about a second.
+pub const SECOND_BITS: u32 = 6;
+/// Prefixes in each of the maps `FROM`, `TO` and `NO_TCP`, at most.
+pub const PREFIXES: u32 = 1024;
+
 /// Time is counted in units of 2^24 ns, 16.8 ms: 32 bits are enough for two years, and wrap.
 pub const TIME_SHIFT: u32 = 24;
 
@@ -40,25 +48,25 @@ pub const TIME_SHIFT: u32 = 24;
 #[repr(C, align(64))]
 pub struct Slot {
     /// Deadline, a number that is different each time, and what the slot is: see [`crate::slot`].
-    pub state: AtomicU64,
+    pub state: Word64,
     /// What was asked: [`crate::question::Question::hash`].
-    pub question: AtomicU64,
+    pub question: Word64,
     /// Who asked.
-    pub client: [AtomicU64; 2],
+    pub client: [Word64; 2],
     /// Who was asked.
-    pub server: [AtomicU64; 2],
+    pub server: [Word64; 2],
     /// [`crate::question::Question::case`].
-    pub case: AtomicU32,
+    pub case: Word32,
     /// The interface that it left by.
-    pub link: AtomicU32,
+    pub link: Word32,
     /// The port that the client chose.
-    pub client_port: AtomicU16,
+    pub client_port: Word16,
     /// The query ID that the client chose.
-    pub client_id: AtomicU16,
+    pub client_id: Word16,
     /// The query ID that it left with.
-    pub id: AtomicU16,
+    pub id: Word16,
     /// The port that was asked.
-    pub server_port: AtomicU16,
+    pub server_port: Word16,
 }
 
 /// The last queries whose questions have the same hash: an index of a slot each, with some more bits of
@@ -67,9 +75,9 @@ pub struct Slot {
 #[repr(C, align(32))]
 pub struct Recent {
     /// How many were noted.
-    pub cursor: AtomicU32,
+    pub cursor: Word32,
     /// `tag << 19 | slot`.
-    pub entries: [AtomicU32; RECENT_ENTRIES],
+    pub entries: [Word32; RECENT_ENTRIES],
 }
 
 /// Entries of each [`Recent`]; a cap on identical queries cannot be above it.
@@ -80,13 +88,33 @@ pub const RECENT_ENTRIES: usize = 7;
 #[repr(C, align(64))]
 pub struct Server {
     /// Its address; another one's near misses may take the place.
-    pub address: [AtomicU64; 2],
+    pub address: [Word64; 2],
     /// When the second began in which misses are counted.
-    pub since: AtomicU32,
+    pub since: Word32,
     /// Near misses since then.
-    pub misses: AtomicU32,
+    pub misses: Word32,
     /// Until when no UDP leaves for it; 0 if never.
-    pub locked_until: AtomicU32,
+    pub locked_until: Word32,
+}
+
+/// Where the random numbers of a CPU come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Random {
+    /// From getrandom(2), another one for each CPU, renewed now and then.
+    pub key: Key,
+    /// Counts the draws; never goes back.
+    pub counter: u64,
+}
+
+/// How much user space was told of by a CPU.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Told {
+    /// In which second.
+    pub second: u32,
+    /// How many events.
+    pub events: u32,
 }
 
 /// What the engine is to do.

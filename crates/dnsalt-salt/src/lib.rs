@@ -18,7 +18,8 @@
 // What is not inlined becomes a function of its own in the kernel, with five arguments at most.
 #![allow(clippy::inline_always)]
 #![no_std]
-#![forbid(unsafe_code)]
+#![cfg_attr(not(target_arch = "bpf"), forbid(unsafe_code))]
+#![cfg_attr(target_arch = "bpf", feature(core_intrinsics), allow(internal_features))]
 
 #[cfg(test)]
 extern crate std;
@@ -36,6 +37,7 @@ pub mod short;
 pub mod siphash;
 pub mod slot;
 mod tables;
+pub mod word;
 
 pub use address::Address;
 pub use tables::Tables;

@@ -32,21 +32,19 @@ pub struct Question {
 /// The first question of a message.
 #[inline(always)]
 pub fn question(head: &Head, dns: &Dns, key: Key) -> Question {
-    let at = dns.message + DNS_HEADER;
-    let length = if dns.questions == 0 { 0 } else { length(head, at, dns.end) };
-    if length == 0 {
-        return Question::default();
-    }
-    let (hash, case) = hashed(head, at, length, key);
-    Question { hash, case, length: length as u16 }
+    of_length(head, dns, length(head, dns), key)
 }
 
-/// Bytes of the question at an offset; 0 if it is cut, or no name stands there.
+/// Bytes of the first question; 0 if there is none, or it is cut or malformed.
 #[inline(always)]
-fn length(head: &Head, start: usize, end: usize) -> usize {
+pub fn length(head: &Head, dns: &Dns) -> usize {
+    let start = dns.message + DNS_HEADER;
     let mut at = start;
+    if dns.questions == 0 {
+        return 0;
+    }
     for _ in 0..MOST_LABELS {
-        if at >= end || at >= HEAD {
+        if at >= dns.end || at >= HEAD {
             return 0;
         }
         let label = usize::from(head.byte(at));
@@ -56,30 +54,38 @@ fn length(head: &Head, start: usize, end: usize) -> usize {
         at += 1 + label;
         if label == 0 {
             let length = at + 4 - start;
-            return if at + 4 <= end && length <= MOST { length } else { 0 };
+            return if at + 4 <= dns.end && length <= MOST { length } else { 0 };
         }
     }
     0
 }
 
+/// The first question, whose length is known.
 #[inline(always)]
-fn hashed(head: &Head, start: usize, length: usize, key: Key) -> (u64, u32) {
+pub fn of_length(head: &Head, dns: &Dns, length: usize, key: Key) -> Question {
+    if length == 0 {
+        return Question::default();
+    }
+    let start = dns.message + DNS_HEADER;
     let mut hash = SipHash::new(key);
     let mut case = 0;
-    let (mut at, mut left) = (start, length);
-    for _ in 0..MOST_WORDS {
-        if left < 8 {
+    for i in 0..MOST_WORDS {
+        if i >= length / 8 {
             break;
         }
-        let (word, capitals) = lower(head.word(at));
+        let (word, capitals) = lower(head.word(start + 8 * i));
         hash.word(word);
         case = next_case(case, capitals);
-        at += 8;
-        left -= 8;
     }
-    let (word, capitals) = lower(head.word(at) & !(u64::MAX << (8 * (left as u32 & 7))));
+    // Counted from the start again: how the loop ended makes no difference to the verifier then.
+    let rest = head.word(start + (length & !7)) & !(u64::MAX << (8 * (length as u32 & 7)));
+    let (word, capitals) = lower(rest);
     case = next_case(case, capitals);
-    (hash.finish(word, length as u64), (case ^ case >> 32) as u32)
+    Question {
+        hash: hash.finish(word, length as u64),
+        case: (case ^ case >> 32) as u32,
+        length: length as u16,
+    }
 }
 
 #[inline(always)]

@@ -1,8 +1,6 @@
 //! Which slots have the same question: for retransmissions, which keep their salt, and for the cap on
 //! identical queries (CERT VU#800113, the third fault: a birthday attack).
 
-use core::sync::atomic::Ordering::Relaxed;
-
 use crate::Tables;
 use crate::address::mix;
 use crate::egress::Query;
@@ -40,7 +38,7 @@ pub(crate) fn find<T: Tables>(tables: &T, recent: &Recent, place: Place, query: 
     let now = tables.now();
     let mut same = Same { count: 0, itself: None };
     for entry in &recent.entries {
-        let entry = entry.load(Relaxed);
+        let entry = entry.load();
         if entry == 0 || entry >> SLOT_BITS != place.tag {
             continue;
         }
@@ -49,16 +47,16 @@ pub(crate) fn find<T: Tables>(tables: &T, recent: &Recent, place: Place, query: 
         let state = State::of(slot);
         if !state.is_outstanding(now)
             || !is_still(slot, state)
-            || slot.question.load(Relaxed) != query.question.hash
-            || slot.link.load(Relaxed) != query.link
+            || slot.question.load() != query.question.hash
+            || slot.link.load() != query.link
             || !is_server(slot, query.server, query.server_port)
         {
             continue;
         }
         same.count += 1;
-        if slot.client_id.load(Relaxed) == query.id
-            && slot.client_port.load(Relaxed) == query.client_port
-            && slot.case.load(Relaxed) == query.question.case
+        if slot.client_id.load() == query.id
+            && slot.client_port.load() == query.client_port
+            && slot.case.load() == query.question.case
             && is_client(slot, query.client)
         {
             same.itself = Some((index, state));
@@ -70,13 +68,13 @@ pub(crate) fn find<T: Tables>(tables: &T, recent: &Recent, place: Place, query: 
 /// Notes a slot; the oldest of its place is forgotten.
 #[inline(always)]
 pub(crate) fn note(recent: &Recent, place: Place, slot: u32) {
-    let cursor = recent.cursor.load(Relaxed);
+    let cursor = recent.cursor.load();
     let next = if cursor as usize + 1 >= RECENT_ENTRIES { 0 } else { cursor + 1 };
-    recent.cursor.store(next, Relaxed);
+    recent.cursor.store(next);
     let entry = place.tag << SLOT_BITS | slot;
     for (at, place) in (0..).zip(&recent.entries) {
         if at == cursor {
-            place.store(entry, Relaxed);
+            place.store(entry);
         }
     }
 }

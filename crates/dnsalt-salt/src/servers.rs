@@ -1,8 +1,6 @@
 //! Near misses by server, and lockdown: while somebody forges replies of a server as fast as the wire
 //! goes, no query leaves for it over UDP.
 
-use core::sync::atomic::Ordering::Relaxed;
-
 use crate::Address;
 use crate::Tables;
 use crate::layout::{Counter, Event, SERVERS, Server, TIME_SHIFT};
@@ -19,7 +17,7 @@ fn place<T: Tables>(tables: &T, server: Address) -> Option<&Server> {
 
 #[inline(always)]
 fn is_of(place: &Server, server: Address) -> bool {
-    place.address[0].load(Relaxed) == server.high && place.address[1].load(Relaxed) == server.low
+    place.address[0].load() == server.high && place.address[1].load() == server.low
 }
 
 #[inline(always)]
@@ -34,7 +32,7 @@ pub(crate) fn is_locked<T: Tables>(tables: &T, server: Address) -> bool {
         return false;
     }
     let Some(place) = place(tables, server) else { return false };
-    is_locked_until(place.locked_until.load(Relaxed), tables.now()) && is_of(place, server)
+    is_locked_until(place.locked_until.load(), tables.now()) && is_of(place, server)
 }
 
 /// Counts a near miss; enough of them within a second begin a lockdown, or make it last.
@@ -46,29 +44,29 @@ pub(crate) fn missed<T: Tables>(tables: &T, server: Address) {
     }
     let Some(place) = place(tables, server) else { return };
     let now = tables.now();
-    let until = place.locked_until.load(Relaxed);
+    let until = place.locked_until.load();
     let locked = is_locked_until(until, now);
     if !is_of(place, server) {
         // Who is locked down stays; who has only had near misses gives way.
         if locked {
             return;
         }
-        place.address[0].store(server.high, Relaxed);
-        place.address[1].store(server.low, Relaxed);
-        place.locked_until.store(0, Relaxed);
-        place.since.store(now, Relaxed);
-        place.misses.store(0, Relaxed);
+        place.address[0].store(server.high);
+        place.address[1].store(server.low);
+        place.locked_until.store(0);
+        place.since.store(now);
+        place.misses.store(0);
     }
-    if now.wrapping_sub(place.since.load(Relaxed)) >= SECOND {
-        place.since.store(now, Relaxed);
-        place.misses.store(0, Relaxed);
+    if now.wrapping_sub(place.since.load()) >= SECOND {
+        place.since.store(now);
+        place.misses.store(0);
     }
-    let misses = place.misses.fetch_add(1, Relaxed) + 1;
+    let misses = place.misses.increment() + 1;
     if misses < config.lockdown_after {
         return;
     }
     // 0 means never.
-    place.locked_until.store(now.wrapping_add(config.lockdown) | 1, Relaxed);
+    place.locked_until.store(now.wrapping_add(config.lockdown) | 1);
     if !locked && misses == config.lockdown_after {
         tables.count(Counter::Lockdowns);
         tables.tell(&Event { server, counter: Counter::Lockdowns as u32, ..Event::default() });

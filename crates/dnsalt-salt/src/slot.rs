@@ -15,8 +15,6 @@
 //! are still those of the same query. A slot whose deadline has passed can be claimed whatever it is, so
 //! nothing has to be cleaned up.
 
-use core::sync::atomic::Ordering::{AcqRel, Relaxed};
-
 use crate::Address;
 use crate::layout::Slot;
 
@@ -44,7 +42,7 @@ impl State {
     /// The state of a slot, now.
     #[inline(always)]
     pub fn of(slot: &Slot) -> Self {
-        State(slot.state.load(Relaxed))
+        State(slot.state.load())
     }
 
     #[inline(always)]
@@ -90,7 +88,7 @@ pub fn after(a: u32, b: u32) -> bool {
 
 #[inline(always)]
 fn swap(slot: &Slot, from: State, to: State) -> bool {
-    slot.state.compare_exchange(from.0, to.0, AcqRel, Relaxed).is_ok()
+    slot.state.replace(from.0, to.0)
 }
 
 /// What a slot remembers of a query.
@@ -129,19 +127,19 @@ pub fn claim(
     if !swap(slot, seen, State::new(now.wrapping_add(WRITING), random, BUSY)) {
         return false;
     }
-    slot.question.store(entry.question, Relaxed);
-    slot.client[0].store(entry.client.high, Relaxed);
-    slot.client[1].store(entry.client.low, Relaxed);
-    slot.server[0].store(entry.server.high, Relaxed);
-    slot.server[1].store(entry.server.low, Relaxed);
-    slot.case.store(entry.case, Relaxed);
-    slot.link.store(entry.link, Relaxed);
-    slot.client_port.store(entry.client_port, Relaxed);
-    slot.client_id.store(entry.client_id, Relaxed);
-    slot.id.store(entry.id, Relaxed);
-    slot.server_port.store(entry.server_port, Relaxed);
+    slot.question.store(entry.question);
+    slot.client[0].store(entry.client.high);
+    slot.client[1].store(entry.client.low);
+    slot.server[0].store(entry.server.high);
+    slot.server[1].store(entry.server.low);
+    slot.case.store(entry.case);
+    slot.link.store(entry.link);
+    slot.client_port.store(entry.client_port);
+    slot.client_id.store(entry.client_id);
+    slot.id.store(entry.id);
+    slot.server_port.store(entry.server_port);
     // A full barrier, as every swap is: the fields are there before the state says so.
-    slot.state.swap(State::new(now.wrapping_add(lifetime), random, LIVE).0, AcqRel);
+    slot.state.swap(State::new(now.wrapping_add(lifetime), random, LIVE).0);
     true
 }
 
@@ -173,13 +171,13 @@ pub fn renew(slot: &Slot, state: State, now: u32, lifetime: u32) -> bool {
 /// The client of a slot.
 #[inline(always)]
 pub fn is_client(slot: &Slot, client: Address) -> bool {
-    slot.client[0].load(Relaxed) == client.high && slot.client[1].load(Relaxed) == client.low
+    slot.client[0].load() == client.high && slot.client[1].load() == client.low
 }
 
 /// The server of a slot, with its port.
 #[inline(always)]
 pub fn is_server(slot: &Slot, server: Address, port: u16) -> bool {
-    slot.server[0].load(Relaxed) == server.high
-        && slot.server[1].load(Relaxed) == server.low
-        && slot.server_port.load(Relaxed) == port
+    slot.server[0].load() == server.high
+        && slot.server[1].load() == server.low
+        && slot.server_port.load() == port
 }

@@ -2,8 +2,7 @@
 
 use crate::Address;
 use crate::layout::{Config, Counter, Event, Recent, Server, Slot};
-use core::sync::atomic::AtomicU32;
-
+use crate::word::Word32;
 /// Maps, a clock, random numbers. An index beyond a table's end gives nothing; there is none.
 pub trait Tables {
     /// What the engine is to do.
@@ -17,7 +16,7 @@ pub trait Tables {
     /// Of [`crate::layout::SERVERS`].
     fn server(&self, index: u32) -> Option<&Server>;
     /// Of [`crate::layout::PASSED`]: until when replies to such clients are let through.
-    fn passed(&self, index: u32) -> Option<&AtomicU32>;
+    fn passed(&self, index: u32) -> Option<&Word32>;
     /// One of the ports that queries may leave from.
     fn port(&self, index: u32) -> Option<u16>;
     /// 64 bits that nobody can foresee, different each time.

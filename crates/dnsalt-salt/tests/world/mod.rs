@@ -11,6 +11,7 @@ use dnsalt_salt::layout::{
 };
 use dnsalt_salt::question::Question;
 use dnsalt_salt::siphash::draw;
+use dnsalt_salt::word::Word32;
 use dnsalt_salt::{Address, Tables};
 
 pub(crate) struct World {
@@ -22,7 +23,7 @@ pub(crate) struct World {
     slots: Vec<Slot>,
     recent: Vec<Recent>,
     servers: Vec<Server>,
-    passed: Vec<AtomicU32>,
+    passed: Vec<Word32>,
     counters: Vec<AtomicU64>,
     drawn: AtomicU64,
 }
@@ -102,7 +103,7 @@ impl Tables for World {
     fn server(&self, index: u32) -> Option<&Server> {
         self.servers.get(index as usize)
     }
-    fn passed(&self, index: u32) -> Option<&AtomicU32> {
+    fn passed(&self, index: u32) -> Option<&Word32> {
         self.passed.get(index as usize)
     }
     fn port(&self, index: u32) -> Option<u16> {
