@@ -2,12 +2,14 @@
 //!
 //! ```text
 //!   test          all checks, in the order in which they fail soonest
+//!   bpf           the object of the kernel half
 //!   bench         measurements beside what a user would take instead
 //!   man           the man pages        ┐ from the definition of the command line
 //!   completions   for bash, zsh, fish  ┘ that also parses it
 //! ```
 
 mod bench;
+mod bpf;
 mod completions;
 mod man;
 mod skips;
@@ -31,6 +33,8 @@ struct Cli {
 enum Verb {
     /// Run all checks and tests, stop at the first that fails
     Test(test::Options),
+    /// Build the object of the kernel half, or compare it with its sources
+    Bpf(bpf::Options),
     /// Measure, beside what a user would take instead
     #[command(subcommand)]
     Bench(Bench),
@@ -55,6 +59,7 @@ enum Bench {
 fn main() -> ExitCode {
     let done = match Cli::parse().verb {
         Verb::Test(options) => test::run(options),
+        Verb::Bpf(options) => bpf::run(&options),
         Verb::Bench(Bench::Check(options)) => bench::check(&options),
         Verb::Man { dir } => man::write(&dir),
         Verb::Completions { dir } => completions::write(&dir),

@@ -1,5 +1,6 @@
 //! One step: a command with a header line, run in the root of the repository.
 
+use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
@@ -22,17 +23,24 @@ impl Step {
         step
     }
 
-    /// A program of `PATH`.
-    pub(crate) fn program(name: &str, args: &[&str]) -> Self {
-        let mut command = Command::new(name);
+    /// A program of `PATH`, or with its path.
+    pub(crate) fn program(name: impl AsRef<OsStr>, args: &[&str]) -> Self {
+        let mut command = Command::new(&name);
         command.args(args).current_dir(root());
-        Step { command, shown: [&[name], args].concat().join(" ") }
+        let shown = [&[&*name.as_ref().to_string_lossy()], args].concat().join(" ");
+        Step { command, shown }
     }
 
     /// Sets a variable of the environment.
     pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
         self.command.env(name, value);
         self.shown = format!("{name}='{value}' {}", self.shown);
+        self
+    }
+
+    /// Sets a variable of the environment that is no part of the header line.
+    pub(crate) fn hidden_env(mut self, name: &str, value: &OsStr) -> Self {
+        self.command.env(name, value);
         self
     }
 
@@ -80,7 +88,7 @@ fn ended(shown: &str, status: ExitStatus) -> anyhow::Result<()> {
 }
 
 /// The root of the repository: the parent of this crate.
-fn root() -> &'static Path {
+pub(crate) fn root() -> &'static Path {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.parent().unwrap_or(here)
 }

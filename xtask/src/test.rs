@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use crate::bpf;
 use crate::skips::Skips;
 use crate::step::Step;
 
@@ -24,6 +25,7 @@ pub(crate) fn run(options: Options) -> anyhow::Result<()> {
         tests(options, &["--lib", "--bins"], &mut skipped)?;
     } else {
         style(&mut skipped)?;
+        bpf::check()?;
         tests(options, &[], &mut skipped)?;
         let doc = Step::cargo(&["doc", "--workspace", "--no-deps", "--locked"]);
         doc.env("RUSTDOCFLAGS", "-D warnings").run()?;
@@ -39,6 +41,8 @@ pub(crate) fn run(options: Options) -> anyhow::Result<()> {
 fn style(skipped: &mut Vec<String>) -> anyhow::Result<()> {
     if Step::cargo(&["fmt", "--version"]).works() {
         Step::cargo(&["fmt", "--all", "--check"]).run()?;
+        let kernel_half = "crates/dnsalt-ebpf/Cargo.toml";
+        Step::cargo(&["fmt", "--manifest-path", kernel_half, "--check"]).run()?;
     } else {
         skipped.push("the format (no rustfmt)".to_owned());
     }

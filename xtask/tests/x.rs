@@ -46,6 +46,8 @@ impl Machine {
         let text = text
             .replace(":/usr/local/sbin:/usr/sbin:/sbin", "")
             .replace("/usr/lib/rust-", "/nowhere/rust-")
+            .replace("/usr/lib/llvm-", "/nowhere/llvm-")
+            .replace("in /usr/bin /", "in /")
             .replace("-x \"/$program\"", "-x \"/nowhere/$program\"");
         fs::write(self.0.join("x"), text).unwrap();
         fs::write(self.0.join("Cargo.toml"), "rust-version = \"1.88\"\n").unwrap();
@@ -55,6 +57,7 @@ impl Machine {
             .env_clear()
             .env("PATH", self.0.join("bin"))
             .env("CARGO_HOME", self.0.join("cargo"))
+            .env("XDG_CACHE_HOME", self.0.join("cargo"))
             .output()
             .unwrap();
         let said = [output.stdout, output.stderr].concat();
@@ -151,6 +154,55 @@ fn without_apt_what_is_missing_is_named() {
         said,
         "x: there is no apt-get; install these and try again: cc nft ip iptables conntrack\n"
     );
+}
+
+/// A rustc of rustup's nightly that has its source: it stands in a sysroot of its own.
+fn nightly_of(machine: Machine) -> Machine {
+    let bin = machine.0.join("bin").display().to_string();
+    let source = machine.0.join("lib/rustlib/src/rust/library/core");
+    fs::create_dir_all(&source).unwrap();
+    fs::write(source.join("Cargo.toml"), "").unwrap();
+    let rustup = format!("[ \"$1\" = which ] && echo {bin}/$4");
+    let rustc = format!(
+        "case $1 in --print) echo {} ;; -vV) echo 'LLVM version: 22.1.4' ;; esac",
+        machine.0.display()
+    );
+    let machine = machine.with("cargo", &cargo_of("1.88.0")).with("cc", "");
+    machine.with("rustup", &rustup).with("rustc", &rustc)
+}
+
+#[test]
+fn the_nightly_of_rustup_builds_the_object() {
+    let machine = nightly_of(Machine::new("nightly"));
+    let folder = "cargo/dnsalt/bpf-linker-0.13.0-llvm-22/bin";
+    fs::create_dir_all(machine.0.join(folder)).unwrap();
+    let linker = machine.0.join(folder).join("bpf-linker");
+    symlink(machine.0.join("bin/linker"), &linker).unwrap();
+    let machine = machine.with("linker", "echo 'bpf-linker 0.13.0'");
+    let (code, said) = machine.x(&["bpf", "--compare"]);
+    let bin = machine.0.join("bin");
+    let expected = format!(
+        "cargo run --locked --quiet --package xtask -- bpf --cargo {0}/cargo --rustc {0}/rustc \
+         --linker {1} --compare\n",
+        bin.display(),
+        linker.display()
+    );
+    assert_eq!((code, said), (Some(0), expected));
+}
+
+#[test]
+fn without_llvm_there_is_no_linker() {
+    let (code, said) = nightly_of(Machine::new("llvm")).x(&["bpf"]);
+    assert_eq!(code, Some(3));
+    assert!(said.contains("x: LLVM 22 with its headers is needed"), "{said}");
+}
+
+#[test]
+fn the_manifest_is_checked_without_a_toolchain() {
+    let machine = Machine::new("check").with("cargo", &cargo_of("1.88.0"));
+    let (code, said) = machine.x(&["bpf", "--check"]);
+    let expected = "cargo run --locked --quiet --package xtask -- bpf --check\n";
+    assert_eq!((code, said.as_str()), (Some(0), expected));
 }
 
 #[test]

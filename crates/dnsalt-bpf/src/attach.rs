@@ -1,0 +1,176 @@
+//! Where in the kernel's way of a packet the programs are put, in which order among others, and how
+//! they stay when we are gone.
+
+use std::fmt;
+use std::mem::forget;
+
+use aya::programs::links::{FdLink, PinnedLink};
+use aya::programs::tc::{NlOptions, SchedClassifierLink, TcAttachOptions, TcHandle};
+use aya::programs::{LinkOrder, TcAttachType};
+use aya::util::KernelVersion;
+
+use crate::clsact::Clsact;
+use crate::object::Object;
+use crate::pins::Pins;
+use crate::{BpfError, link, syscall};
+
+/// What holds a program on an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hook {
+    /// A tcx link (Linux 6.6), which lasts by its pin. Runs before all filters.
+    Tcx,
+    /// A filter in a clsact qdisc, which is made if there is none, and lasts by itself.
+    Clsact,
+}
+
+impl fmt::Display for Hook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Hook::Tcx => "tcx",
+            Hook::Clsact => "clsact",
+        })
+    }
+}
+
+impl Hook {
+    /// The better one of those that this kernel has.
+    pub fn of_kernel() -> Self {
+        let has_tcx = |version| version >= KernelVersion::new(6, 6, 0);
+        if KernelVersion::current().is_ok_and(has_tcx) { Hook::Tcx } else { Hook::Clsact }
+    }
+}
+
+/// Our filters are known by it.
+const HANDLE: TcHandle = TcHandle::new(0, 0x5a17);
+
+/// Names of what lasts.
+pub(crate) const LINKS: [&str; 2] = ["link-out-", "link-in-"];
+pub(crate) const FILTERS: &str = "clsact-";
+const MADE: &str = "clsact-made-";
+
+const WAYS: [TcAttachType; 2] = [TcAttachType::Egress, TcAttachType::Ingress];
+
+/// As near to the wire as it goes: what leaves meets us last, what comes in first. Filters run from the
+/// lowest number on.
+fn priority(way: TcAttachType) -> u16 {
+    if way == TcAttachType::Egress { u16::MAX } else { 1 }
+}
+
+fn order(way: TcAttachType) -> LinkOrder {
+    if way == TcAttachType::Egress { LinkOrder::last() } else { LinkOrder::first() }
+}
+
+/// Puts both programs on an interface of this network namespace; where they are, new ones take their
+/// places without a gap.
+pub(crate) fn attach(
+    object: &mut Object,
+    pins: &Pins,
+    interface: &str,
+    hook: Hook,
+) -> Result<(), BpfError> {
+    let refused = |cause| BpfError::Interface { interface: interface.to_owned(), cause };
+    let index = link::index(interface).map_err(refused)?;
+    let ethernet = link::is_ethernet(interface).map_err(refused)?;
+    let programs = if ethernet {
+        ["salt_out_ether", "salt_in_ether"]
+    } else {
+        ["salt_out_raw", "salt_in_raw"]
+    };
+    if hook == Hook::Clsact {
+        let clsact = Clsact::ensure(index).map_err(refused)?;
+        if clsact == Clsact::Made {
+            pins.mark(&format!("{MADE}{index}"))?;
+        }
+    }
+    for ((program, way), prefix) in programs.into_iter().zip(WAYS).zip(LINKS) {
+        let done = match hook {
+            Hook::Tcx => tcx(object, pins, &format!("{prefix}{index}"), interface, program, way),
+            Hook::Clsact => filter(object, interface, program, way),
+        };
+        done.map_err(|cause| BpfError::Attach {
+            program,
+            interface: interface.to_owned(),
+            hook,
+            cause,
+        })?;
+    }
+    if hook == Hook::Clsact {
+        pins.mark(&format!("{FILTERS}{index}"))?;
+    }
+    Ok(())
+}
+
+type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+fn tcx(
+    object: &mut Object,
+    pins: &Pins,
+    pin: &str,
+    interface: &str,
+    program: &'static str,
+    way: TcAttachType,
+) -> Result<(), Cause> {
+    let classifier = object.program(program)?;
+    if let Ok(pinned) = PinnedLink::from_pin(pins.path(pin)) {
+        let link = SchedClassifierLink::try_from(FdLink::from(pinned))?;
+        // What is pinned stays when our hold on it ends.
+        if let Ok(id) = classifier.attach_to_link(link) {
+            drop(classifier.take_link(id)?);
+            return Ok(());
+        }
+        // It was of an interface that is gone.
+        pins.remove(pin);
+    }
+    let options = TcAttachOptions::TcxOrder(order(way));
+    let id = classifier.attach_with_options(interface, way, options)?;
+    let link = FdLink::try_from(classifier.take_link(id)?)?;
+    link.pin(pins.path(pin))?;
+    Ok(())
+}
+
+fn filter(
+    object: &mut Object,
+    interface: &str,
+    program: &'static str,
+    way: TcAttachType,
+) -> Result<(), Cause> {
+    let classifier = object.program(program)?;
+    let before = our_filter(interface, way)?;
+    let id = if let Ok(id) = classifier.attach_to_link(before) {
+        id
+    } else {
+        let options = NlOptions { priority: priority(way), handle: HANDLE, classid: None };
+        classifier.attach_with_options(interface, way, TcAttachOptions::Netlink(options))?
+    };
+    // Dropped, it would be detached.
+    forget(classifier.take_link(id)?);
+    Ok(())
+}
+
+fn our_filter(interface: &str, way: TcAttachType) -> std::io::Result<SchedClassifierLink> {
+    SchedClassifierLink::attached(interface, way, priority(way), HANDLE, None)
+}
+
+/// Takes both programs off an interface.
+pub(crate) fn detach(pins: &Pins, index: u32) {
+    for pin in LINKS.map(|prefix| format!("{prefix}{index}")) {
+        // It goes without this too, a moment later.
+        let _ = syscall::detach(&pins.path(&pin));
+        pins.remove(&pin);
+    }
+    if !pins.has(&format!("{FILTERS}{index}")) {
+        return;
+    }
+    // An interface that is gone has taken its filters along.
+    if let Ok(interface) = link::name(index) {
+        for way in WAYS {
+            // Dropped, it is detached.
+            drop(our_filter(&interface, way));
+        }
+        if pins.has(&format!("{MADE}{index}")) {
+            Clsact::remove(index);
+        }
+    }
+    pins.remove(&format!("{FILTERS}{index}"));
+    pins.remove(&format!("{MADE}{index}"));
+}

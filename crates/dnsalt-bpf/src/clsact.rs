@@ -1,0 +1,148 @@
+//! The queueing discipline that carries filters where the kernel has no tcx. One that we made goes
+//! again; one that was there, or has got filters of others meanwhile, stays.
+//!
+//! What is said to the kernel, as <linux/rtnetlink.h> has it, all in the byte order of the machine:
+//!
+//! ```text
+//!    0         4     6     8          12        16
+//!   +---------+-----+-----+----------+---------+
+//!   | length  | type|flags| sequence | port    |   struct nlmsghdr
+//!   +---------+-----+-----+----------+---------+
+//!   | family  | interface | handle   | parent  | info |   struct tcmsg, 20 bytes
+//!   +---------+-----------+----------+---------+------+
+//!   | 11  | 1 | "clsact\0"  + 1 of padding       |   TCA_KIND
+//!   +-----+---+----------------------------------+
+//! ```
+
+use std::io;
+
+use netlink_sys::protocols::NETLINK_ROUTE;
+use netlink_sys::{Socket, SocketAddr};
+
+const NLMSG_ERROR: u16 = 2;
+const NLMSG_DONE: u16 = 3;
+const RTM_NEWQDISC: u16 = 36;
+const RTM_DELQDISC: u16 = 37;
+const RTM_NEWTFILTER: u16 = 44;
+const RTM_GETTFILTER: u16 = 46;
+
+const NLM_F_REQUEST: u16 = 0x1;
+const NLM_F_ACK: u16 = 0x4;
+const NLM_F_DUMP: u16 = 0x300;
+const NLM_F_EXCL: u16 = 0x200;
+const NLM_F_CREATE: u16 = 0x400;
+
+const HANDLE: u32 = 0xffff_0000;
+const PARENT: u32 = 0xffff_fff1;
+/// Where filters hang: on what comes in, and on what leaves.
+const HOOKS: [u32; 2] = [0xffff_fff2, 0xffff_fff3];
+
+const KIND: &[u8] = b"\x0b\0\x01\0clsact\0\0";
+/// Of the head and `tcmsg` together.
+const FIXED: usize = 36;
+
+/// Whether the discipline of an interface is ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Clsact {
+    /// It was made this moment.
+    Made,
+    /// It was there.
+    Found,
+}
+
+impl Clsact {
+    /// Makes it, if it is not there.
+    pub(crate) fn ensure(index: u32) -> io::Result<Self> {
+        let flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
+        match ask(&request(RTM_NEWQDISC, flags, index, HANDLE, PARENT)) {
+            Ok(_) => Ok(Clsact::Made),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(Clsact::Found),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Removes it, unless others have filters there by now.
+    pub(crate) fn remove(index: u32) {
+        // Left standing without filters it does nothing, so errors are no one's concern.
+        if is_empty(index).unwrap_or(false) {
+            let _ = ask(&request(RTM_DELQDISC, NLM_F_ACK, index, HANDLE, PARENT));
+        }
+    }
+}
+
+fn is_empty(index: u32) -> io::Result<bool> {
+    for parent in HOOKS {
+        if ask(&request(RTM_GETTFILTER, NLM_F_DUMP, index, 0, parent))? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn request(kind: u16, flags: u16, interface: u32, handle: u32, parent: u32) -> Vec<u8> {
+    // A discipline is asked for by its kind; filters of any.
+    let tail = if kind == RTM_GETTFILTER { &[][..] } else { KIND };
+    let length = u32::try_from(FIXED + tail.len()).expect("a few bytes");
+    let mut bytes = length.to_ne_bytes().to_vec();
+    bytes.extend([kind, flags | NLM_F_REQUEST].map(u16::to_ne_bytes).as_flattened());
+    let words = [1, 0, 0, interface, handle, parent, 0];
+    bytes.extend(words.map(u32::to_ne_bytes).as_flattened());
+    bytes.extend(tail);
+    bytes
+}
+
+/// Sends it, and reads to the end of the answer; whether that had any filter in it.
+fn ask(request: &[u8]) -> io::Result<bool> {
+    let socket = Socket::new(NETLINK_ROUTE)?;
+    socket.connect(&SocketAddr::new(0, 0))?;
+    socket.send(request, 0)?;
+    let mut found = false;
+    loop {
+        let (datagram, _) = socket.recv_from_full()?;
+        let mut rest = &datagram[..];
+        while let Some((kind, body, behind)) = message(rest) {
+            match kind {
+                NLMSG_DONE => return Ok(found),
+                NLMSG_ERROR => {
+                    return match i32::from_ne_bytes(body.first_chunk().copied().unwrap_or([1; 4])) {
+                        0 => Ok(found),
+                        error => Err(io::Error::from_raw_os_error(-error)),
+                    };
+                }
+                kind => found |= kind == RTM_NEWTFILTER,
+            }
+            rest = behind;
+        }
+    }
+}
+
+/// The first message: its type, what follows its head, and what follows it.
+fn message(bytes: &[u8]) -> Option<(u16, &[u8], &[u8])> {
+    let length = usize::try_from(u32::from_ne_bytes(*bytes.first_chunk()?)).ok()?;
+    let kind = u16::from_ne_bytes(*bytes.get(4..)?.first_chunk()?);
+    let behind = bytes.get(length.next_multiple_of(4)..).unwrap_or(&[]);
+    Some((kind, bytes.get(16..length)?, behind))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_says_how_long_it_is() {
+        for kind in [RTM_NEWQDISC, RTM_GETTFILTER] {
+            let bytes = request(kind, 0, 7, HANDLE, PARENT);
+            let (found, body, behind) = message(&bytes).unwrap();
+            assert_eq!((found, behind), (kind, &[][..]));
+            assert_eq!(body[4..8], 7_u32.to_ne_bytes());
+        }
+    }
+
+    #[test]
+    fn what_is_cut_short_is_no_message() {
+        let bytes = request(RTM_NEWQDISC, 0, 7, HANDLE, PARENT);
+        for length in 0..bytes.len() {
+            assert_eq!(message(&bytes[..length]), None);
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! What can go wrong with the kernel, and what to do about it.
+
+use std::io;
+use std::path::PathBuf;
+
+use aya::EbpfError;
+use aya::maps::MapError;
+use aya::programs::ProgramError;
+
+use crate::Hook;
+
+/// What could not be done, and why.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BpfError {
+    /// The kernel did not make the maps.
+    #[error("making the maps of the salt engine: {cause}; it needs root (CAP_BPF, CAP_NET_ADMIN)")]
+    Maps {
+        /// What the system said.
+        cause: Box<EbpfError>,
+    },
+    /// The kernel did not take a program; with what its verifier said.
+    #[error("loading {program} into the kernel: {cause}")]
+    Load {
+        /// Which.
+        program: &'static str,
+        /// What the system said.
+        cause: Box<ProgramError>,
+    },
+    /// An interface could not be given what programs are attached to.
+    #[error("making {interface} ready for the salt engine: {cause}")]
+    Interface {
+        /// Which.
+        interface: String,
+        /// What the system said.
+        cause: io::Error,
+    },
+    /// A program could not be attached to an interface.
+    #[error("attaching {program} to {interface} through {hook}: {cause}")]
+    Attach {
+        /// Which.
+        program: &'static str,
+        /// Where.
+        interface: String,
+        /// How.
+        hook: Hook,
+        /// What the system said.
+        cause: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A map could not be read or written.
+    #[error("the map {map}: {cause}")]
+    Map {
+        /// Which.
+        map: &'static str,
+        /// What the system said.
+        cause: Box<MapError>,
+    },
+    /// The object has no such program or map.
+    #[error("the eBPF object has no {0}: it was built from other sources (./x bpf)")]
+    Missing(&'static str),
+    /// No file system for what is to last.
+    #[error(
+        "{}: {cause}; mount one that lasts (mount -t bpf bpf /sys/fs/bpf), or name one with --bpffs", .dir.display()
+    )]
+    Bpffs {
+        /// Where it was looked for.
+        dir: PathBuf,
+        /// What the system said, or what is wrong with it.
+        cause: io::Error,
+    },
+    /// A bpffs would vanish with the command.
+    #[error(
+        "this command has mounts of its own (`ip netns exec` makes them), and what is pinned there would go with it; \
+         use `nsenter --net=/run/netns/NAME`, or name a bpffs that lasts with --bpffs"
+    )]
+    ShortLived,
+    /// What is pinned belongs to another version.
+    #[error(
+        "{}: belongs to another version of dnsalt; run `dnsalt down` with that one, or remove the folder",
+        .0.display()
+    )]
+    OtherVersion(PathBuf),
+    /// The policy has what the engine has not.
+    #[error("the salt engine has no {0}; use --engine nat")]
+    Unsupported(&'static str),
+    /// No random numbers.
+    #[error("no random numbers: {0}")]
+    Random(io::Error),
+}

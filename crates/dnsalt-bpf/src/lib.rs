@@ -1,0 +1,192 @@
+//! The user half of the `salt` engine: loads the kernel half, attaches it, writes and reads its maps.
+//!
+//! ```text
+//!   crates/dnsalt-ebpf ──./x bpf──▶ object/salt.o ──part of this crate──▶ kernel
+//! ```
+//!
+//! The kernel half is taken along as it was committed: who builds dnsalt needs no eBPF toolchain.
+//! Attached, both programs stand as near to the wire as tc lets them:
+//!
+//! ```text
+//!   sockets ── netfilter ──┬── egress: salt_out, last ────┬── driver ── wire
+//!                          └── ingress: salt_in, first ───┘
+//! ```
+//!
+//! Maps and links are pinned, so that the engine goes on working without any process. Installing
+//! where it is installed already puts new programs in the places of the old ones, on the same maps: no
+//! query that is outstanding gets lost.
+
+mod attach;
+mod clsact;
+mod error;
+mod link;
+mod object;
+mod pins;
+mod plan;
+mod syscall;
+
+use std::path::Path;
+
+use aya::maps::{Array, Map, MapData, PerCpuArray};
+use dnsalt_policy::Policy;
+use dnsalt_salt::layout::{Config, Counter};
+
+pub use attach::Hook;
+pub use error::BpfError;
+pub use pins::bpffs;
+
+use object::{Object, Plain, failed};
+use pins::Pins;
+use plan::Plan;
+
+/// Whether the engine can do what a policy asks for, apart from the kernel.
+///
+/// # Errors
+/// When only the `nat` engine can.
+pub fn supports(policy: &Policy) -> Result<(), BpfError> {
+    Plan::of(policy).map(drop)
+}
+
+/// Installs the engine on interfaces of this network namespace, or changes what is installed there.
+///
+/// # Errors
+/// When the kernel refuses. What was not there before is not there after; a change may be half done,
+/// but never so that a query leaves with less salt than before.
+pub fn install(
+    bpffs: &Path,
+    policy: &Policy,
+    interfaces: &[String],
+    hook: Hook,
+) -> Result<(), BpfError> {
+    let plan = Plan::of(policy)?;
+    let pins = pins_in(bpffs)?;
+    let there = pins.fit()?;
+    let done = put_in(&pins, &plan, there, interfaces, hook);
+    if done.is_err() && !there {
+        let _ = take_out(&pins);
+    }
+    done
+}
+
+fn pins_in(bpffs: &Path) -> Result<Pins, BpfError> {
+    Pins::of(bpffs).map_err(|cause| BpfError::Bpffs { dir: bpffs.to_owned(), cause })
+}
+
+fn put_in(
+    pins: &Pins,
+    plan: &Plan,
+    there: bool,
+    interfaces: &[String],
+    hook: Hook,
+) -> Result<(), BpfError> {
+    pins.make().map_err(|cause| BpfError::Bpffs { dir: pins.dir().to_owned(), cause })?;
+    let mut object = Object::load(pins.dir())?;
+    let mut config = plan.config;
+    if there {
+        let before = object.config()?;
+        (config.key, config.grace_until) = (before.key, before.grace_until);
+    } else {
+        config.key = object::key()?;
+        // 0 means never.
+        config.grace_until = plan::now().wrapping_add(config.lifetime) | 1;
+    }
+    object.set_ports(&plan.ports)?;
+    object.set_random()?;
+    for (name, prefixes) in [("FROM", &plan.from), ("TO", &plan.to), ("NO_TCP", &plan.no_tcp)] {
+        object.set_prefixes(name, prefixes)?;
+    }
+    // Last: from here on the programs work.
+    object.set_config(config)?;
+    let before = attached(pins);
+    let mut kept = Vec::new();
+    for interface in interfaces {
+        attach::attach(&mut object, pins, interface, hook)?;
+        kept.extend(link::index(interface).ok());
+    }
+    for index in before.into_iter().filter(|index| !kept.contains(index)) {
+        attach::detach(pins, index);
+    }
+    Ok(())
+}
+
+/// The interfaces that have something of ours, by their indices.
+fn attached(pins: &Pins) -> Vec<u32> {
+    let mut all = pins.interfaces(attach::FILTERS);
+    for prefix in attach::LINKS {
+        all.extend(pins.interfaces(prefix));
+    }
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
+/// Removes the engine from this network namespace; what is not there need not go.
+///
+/// # Errors
+/// When something that is pinned cannot be removed.
+pub fn remove(bpffs: &Path) -> Result<(), BpfError> {
+    take_out(&pins_in(bpffs)?)
+}
+
+fn take_out(pins: &Pins) -> Result<(), BpfError> {
+    for index in attached(pins) {
+        attach::detach(pins, index);
+    }
+    pins.clear().map_err(|cause| BpfError::Bpffs { dir: pins.dir().to_owned(), cause })
+}
+
+/// Gives each CPU a new key for its random numbers.
+///
+/// # Errors
+/// When the engine is not installed here.
+pub fn renew_keys(bpffs: &Path) -> Result<(), BpfError> {
+    Object::load(pins_in(bpffs)?.dir())?.set_random()
+}
+
+/// What is installed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Installed {
+    /// What the kernel half does.
+    pub config: Config,
+    /// Where: names of interfaces, and by what; interfaces that are gone are left out.
+    pub interfaces: Vec<(String, Hook)>,
+    /// What was counted on all CPUs, in the order of [`Counter::ALL`].
+    pub counters: [u64; Counter::ALL.len()],
+}
+
+impl Installed {
+    /// What was counted of one kind.
+    pub fn count(&self, counter: Counter) -> u64 {
+        self.counters[counter as usize]
+    }
+}
+
+/// What is installed in this network namespace; none if nothing is.
+///
+/// # Errors
+/// When it belongs to another version, or cannot be read.
+pub fn installed(bpffs: &Path) -> Result<Option<Installed>, BpfError> {
+    let pins = pins_in(bpffs)?;
+    if !pins.fit()? {
+        return Ok(None);
+    }
+    let map = |name: &'static str| {
+        let data = MapData::from_pin(pins.path(name)).map_err(failed(name))?;
+        Map::from_map_data(data).map_err(failed(name))
+    };
+    let config = Array::<_, Plain<Config>>::try_from(map("CONFIG")?).map_err(failed("CONFIG"))?;
+    let config = config.get(&0, 0).map_err(failed("CONFIG"))?.0;
+    let counted = PerCpuArray::<_, u64>::try_from(map("COUNTERS")?).map_err(failed("COUNTERS"))?;
+    let mut counters = [0; Counter::ALL.len()];
+    for (sum, index) in counters.iter_mut().zip(0_u32..) {
+        let values = counted.get(&index, 0).map_err(failed("COUNTERS"))?;
+        *sum = values.iter().sum();
+    }
+    let filtered = pins.interfaces(attach::FILTERS);
+    let hook = |index: &u32| if filtered.contains(index) { Hook::Clsact } else { Hook::Tcx };
+    let interfaces = attached(&pins)
+        .iter()
+        .filter_map(|index| Some((link::name(*index).ok()?, hook(index))))
+        .collect();
+    Ok(Some(Installed { config, interfaces, counters }))
+}

@@ -1,0 +1,167 @@
+//! The committed object, loaded, with maps that outlive the process.
+#![allow(unsafe_code)]
+
+use std::path::Path;
+
+use aya::maps::{Array, LpmTrie, MapData, MapError, PerCpuArray, PerCpuValues};
+use aya::programs::SchedClassifier;
+use aya::util::nr_cpus;
+use aya::{Ebpf, EbpfLoader, Pod};
+use dnsalt_salt::layout::{Config, Random};
+
+use crate::BpfError;
+
+/// As `./x bpf` wrote it.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../dnsalt-ebpf/object/salt.o"
+));
+
+/// The maps that last, with the sizes of key and value. All but the scratch memory of a packet.
+pub(crate) const MAPS: [(&str, usize, usize); 13] = {
+    use dnsalt_salt::layout::{Recent, Server, Slot, Told};
+    [
+        ("CONFIG", 4, size_of::<Config>()),
+        ("PORTS", 4, 2 << 16),
+        ("SLOTS", 4, size_of::<Slot>()),
+        ("RECENT", 4, size_of::<Recent>()),
+        ("SERVERS", 4, size_of::<Server>()),
+        ("PASSED", 4, 4),
+        ("RANDOM", 4, size_of::<Random>()),
+        ("COUNTERS", 4, 8),
+        ("TOLD", 4, size_of::<Told>()),
+        ("EVENTS", 0, 0),
+        ("FROM", 20, 1),
+        ("TO", 20, 1),
+        ("NO_TCP", 20, 1),
+    ]
+};
+
+/// The programs: for what leaves and what comes in, on links with Ethernet headers and without.
+pub(crate) const PROGRAMS: [&str; 4] =
+    ["salt_out_ether", "salt_in_ether", "salt_out_raw", "salt_in_raw"];
+
+/// A value of a map as plain memory.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+pub(crate) struct Plain<T>(pub(crate) T);
+
+// SAFETY: used for the structures of the layout, all of whose bytes are numbers without gaps, and for
+// arrays of numbers.
+unsafe impl Pod for Plain<Config> {}
+// SAFETY: as above.
+unsafe impl Pod for Plain<Random> {}
+// SAFETY: as above.
+unsafe impl Pod for Plain<[u16; 65536]> {}
+
+/// No ports.
+static PORTS: [u16; 65536] = [0; 65536];
+
+/// The kernel half.
+#[derive(Debug)]
+pub(crate) struct Object {
+    ebpf: Ebpf,
+}
+
+impl Object {
+    /// Loads the programs, with the maps that are pinned in a folder; makes those that are not.
+    pub(crate) fn load(pins: &Path) -> Result<Self, BpfError> {
+        let mut loader = EbpfLoader::new();
+        // Nothing in the object depends on how this kernel was built.
+        loader.btf(None);
+        for (name, _, _) in MAPS {
+            loader.map_pin_path(name, pins.join(name));
+        }
+        let ebpf =
+            loader.load(OBJECT).map_err(|cause| BpfError::Maps { cause: Box::new(cause) })?;
+        let mut object = Object { ebpf };
+        for program in PROGRAMS {
+            object
+                .program(program)?
+                .load()
+                .map_err(|cause| BpfError::Load { program, cause: Box::new(cause) })?;
+        }
+        Ok(object)
+    }
+
+    pub(crate) fn program(&mut self, name: &'static str) -> Result<&mut SchedClassifier, BpfError> {
+        let program = self.ebpf.program_mut(name).ok_or(BpfError::Missing(name))?;
+        program.try_into().map_err(|_| BpfError::Missing(name))
+    }
+
+    fn map<'a, M>(&'a mut self, map: &'static str) -> Result<M, BpfError>
+    where
+        M: TryFrom<&'a mut aya::maps::Map, Error = MapError>,
+    {
+        let found = self.ebpf.map_mut(map).ok_or(BpfError::Missing(map))?;
+        M::try_from(found).map_err(failed(map))
+    }
+
+    pub(crate) fn config(&mut self) -> Result<Config, BpfError> {
+        let map: Array<&mut MapData, Plain<Config>> = self.map("CONFIG")?;
+        map.get(&0, 0).map(|plain| plain.0).map_err(failed("CONFIG"))
+    }
+
+    pub(crate) fn set_config(&mut self, config: Config) -> Result<(), BpfError> {
+        let mut map: Array<&mut MapData, Plain<Config>> = self.map("CONFIG")?;
+        map.set(0, Plain(config), 0).map_err(failed("CONFIG"))
+    }
+
+    pub(crate) fn set_ports(&mut self, list: &[u16]) -> Result<(), BpfError> {
+        // Too large for the stack; what is not used is 0.
+        let mut ports = Box::new(Plain(PORTS));
+        ports.0[..list.len()].copy_from_slice(list);
+        let mut map: Array<&mut MapData, Plain<[u16; 65536]>> = self.map("PORTS")?;
+        map.set(0, ports, 0).map_err(failed("PORTS"))
+    }
+
+    /// Gives each CPU a new key. What was drawn does not come again.
+    pub(crate) fn set_random(&mut self) -> Result<(), BpfError> {
+        let cpus = nr_cpus().map_err(|(_, cause)| BpfError::Random(cause))?;
+        let mut keys = Vec::with_capacity(cpus);
+        for _ in 0..cpus {
+            keys.push(Plain(Random { key: key()?, counter: 0 }));
+        }
+        let mut map: PerCpuArray<&mut MapData, Plain<Random>> = self.map("RANDOM")?;
+        let values = PerCpuValues::try_from(keys).map_err(BpfError::Random)?;
+        map.set(0, values, 0).map_err(failed("RANDOM"))
+    }
+
+    /// Makes a map have these prefixes, as lengths and addresses, and no others. There is no moment at
+    /// which one that was there and stays is missing.
+    pub(crate) fn set_prefixes(
+        &mut self,
+        name: &'static str,
+        prefixes: &[(u32, [u8; 16])],
+    ) -> Result<(), BpfError> {
+        use aya::maps::lpm_trie::Key;
+        let mut map: LpmTrie<&mut MapData, [u8; 16], u8> = self.map(name)?;
+        for (length, address) in prefixes {
+            map.insert(&Key::new(*length, *address), 1, 0).map_err(failed(name))?;
+        }
+        let there: Vec<_> = map.keys().collect::<Result<_, _>>().map_err(failed(name))?;
+        for key in there {
+            if !prefixes.contains(&(key.prefix_len(), key.data())) {
+                map.remove(&key).map_err(failed(name))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+pub(crate) fn failed(map: &'static str) -> impl Fn(MapError) -> BpfError {
+    move |cause| BpfError::Map { map, cause: Box::new(cause) }
+}
+
+/// 128 bits of the kernel's best.
+pub(crate) fn key() -> Result<[u64; 2], BpfError> {
+    let mut bytes = [0_u8; 16];
+    let got = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
+    match got {
+        Ok(16) => {}
+        Ok(_) => return Err(BpfError::Random(std::io::ErrorKind::UnexpectedEof.into())),
+        Err(error) => return Err(BpfError::Random(error.into())),
+    }
+    let (words, _) = bytes.as_chunks::<8>();
+    Ok([u64::from_ne_bytes(words[0]), u64::from_ne_bytes(words[1])])
+}

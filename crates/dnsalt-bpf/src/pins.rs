@@ -1,0 +1,163 @@
+//! Where what has to last is kept: a folder in a bpffs, one for each network namespace.
+//!
+//! ```text
+//!   BPFFS/dnsalt/net-4026531840/    named by the inode of the namespace, as the state is
+//!       CONFIG, PORTS, SLOTS ...    the maps
+//!       link-out-7, link-in-7       tcx links on interface 7; removed, they detach
+//!       clsact-7                    there are filters on interface 7
+//!       clsact-made-7               and the qdisc that holds them is ours
+//! ```
+//!
+//! Nothing but maps and links can lie in a bpffs: the last two are names for the map `CONFIG`.
+
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+
+use aya::maps::MapData;
+use rustix::fs::statfs;
+use rustix::mount::{MountFlags, mount};
+
+use crate::BpfError;
+use crate::object::{MAPS, failed};
+
+/// `BPF_FS_MAGIC` of `linux/magic.h`.
+const MAGIC: u64 = 0xcafe_4a11;
+const USUAL: &str = "/sys/fs/bpf";
+
+/// The folder of this network namespace.
+#[derive(Clone, Debug)]
+pub(crate) struct Pins {
+    dir: PathBuf,
+}
+
+/// A bpffs that lasts: the one named, or the usual one, mounted if need be.
+///
+/// # Errors
+/// When there is none, or it would go with this command.
+pub fn bpffs(named: Option<&Path>) -> Result<PathBuf, BpfError> {
+    let failed = |dir: &Path, cause: io::Error| BpfError::Bpffs { dir: dir.to_owned(), cause };
+    if let Some(dir) = named {
+        return match is_bpffs(dir) {
+            Ok(true) => Ok(dir.to_owned()),
+            Ok(false) => Err(failed(dir, io::Error::other("not a bpffs"))),
+            Err(cause) => Err(failed(dir, cause)),
+        };
+    }
+    if !shares_mounts_with_init() {
+        // What the first process sees lasts, if it can be seen from here.
+        let lasting = Path::new("/proc/1/root").join(&USUAL[1..]);
+        return match is_bpffs(&lasting) {
+            Ok(true) => Ok(lasting),
+            _ => Err(BpfError::ShortLived),
+        };
+    }
+    let dir = Path::new(USUAL);
+    if !is_bpffs(dir).map_err(|cause| failed(dir, cause))? {
+        let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+        mount("bpf", dir, "bpf", flags, c"mode=0700").map_err(|cause| failed(dir, cause.into()))?;
+    }
+    Ok(dir.to_owned())
+}
+
+fn is_bpffs(dir: &Path) -> io::Result<bool> {
+    // The type of a file system is a signed word of whatever width the machine has.
+    Ok((statfs(dir)?.f_type.cast_unsigned() & 0xffff_ffff) as u64 == MAGIC)
+}
+
+/// `ip netns exec` and the like have mounts of their own, which go with the command.
+fn shares_mounts_with_init() -> bool {
+    let inode = |path: &str| fs::metadata(path).map(|namespace| namespace.ino()).ok();
+    let init = inode("/proc/1/ns/mnt");
+    init.is_none() || init == inode("/proc/thread-self/ns/mnt")
+}
+
+impl Pins {
+    /// The folder of the network namespace that we are in.
+    pub(crate) fn of(bpffs: &Path) -> io::Result<Self> {
+        let inode = fs::metadata("/proc/thread-self/ns/net")?.ino();
+        Ok(Pins { dir: bpffs.join("dnsalt").join(format!("net-{inode}")) })
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    pub(crate) fn make(&self) -> io::Result<()> {
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.dir)
+    }
+
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.path(name).exists()
+    }
+
+    /// Whether the maps are there. That they are of this version has to be looked at: the loader takes
+    /// whatever it finds.
+    pub(crate) fn fit(&self) -> Result<bool, BpfError> {
+        let there = MAPS.iter().filter(|(name, _, _)| self.has(name)).count();
+        if there == 0 {
+            return Ok(false);
+        }
+        for (name, key, value) in MAPS {
+            let fits = MapData::from_pin(self.path(name)).and_then(|map| {
+                let info = map.info()?;
+                Ok(info.key_size() as usize == key && info.value_size() as usize == value)
+            });
+            if !fits.unwrap_or(false) {
+                return Err(BpfError::OtherVersion(self.dir.clone()));
+            }
+        }
+        Ok(true)
+    }
+
+    /// A name for the map `CONFIG`, as a mark.
+    pub(crate) fn mark(&self, name: &str) -> Result<(), BpfError> {
+        if self.has(name) {
+            return Ok(());
+        }
+        let map = MapData::from_pin(self.path("CONFIG")).map_err(failed("CONFIG"))?;
+        map.pin(self.path(name)).map_err(|cause| BpfError::Bpffs {
+            dir: self.path(name),
+            cause: io::Error::other(cause),
+        })
+    }
+
+    /// The interfaces, by their indices, for which there is a name with this beginning.
+    pub(crate) fn interfaces(&self, prefix: &str) -> Vec<u32> {
+        let Ok(entries) = fs::read_dir(&self.dir) else { return Vec::new() };
+        let index = |entry: fs::DirEntry| {
+            entry.file_name().to_str()?.strip_prefix(prefix)?.parse::<u32>().ok()
+        };
+        let mut all: Vec<u32> = entries.flatten().filter_map(index).collect();
+        all.sort_unstable();
+        all
+    }
+
+    pub(crate) fn remove(&self, name: &str) {
+        // What is not there need not go.
+        let _ = fs::remove_file(self.path(name));
+    }
+
+    /// Removes the folder with all that is in it.
+    pub(crate) fn clear(&self) -> io::Result<()> {
+        match fs::read_dir(&self.dir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            entries => {
+                for entry in entries? {
+                    fs::remove_file(entry?.path())?;
+                }
+            }
+        }
+        fs::remove_dir(&self.dir)?;
+        if let Some(above) = self.dir.parent() {
+            // Other namespaces may have theirs there.
+            let _ = fs::remove_dir(above);
+        }
+        Ok(())
+    }
+}

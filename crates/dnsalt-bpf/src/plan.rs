@@ -1,0 +1,150 @@
+//! A policy in the terms of the kernel half.
+
+use dnsalt_policy::{Family, Fragments, OnFull, OnNearMiss, Policy, Prefix, Protocol, Source};
+use dnsalt_salt::Address;
+use dnsalt_salt::layout::{Config, DNS_PORTS, PREFIXES, TIME_SHIFT, flags};
+
+use crate::BpfError;
+
+/// Seconds that a lockdown lasts.
+const LOCKDOWN: u64 = 30;
+
+/// What goes into the maps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Plan {
+    /// Without key and grace.
+    pub(crate) config: Config,
+    pub(crate) ports: Vec<u16>,
+    pub(crate) from: Vec<(u32, [u8; 16])>,
+    pub(crate) to: Vec<(u32, [u8; 16])>,
+    pub(crate) no_tcp: Vec<(u32, [u8; 16])>,
+}
+
+impl Plan {
+    pub(crate) fn of(policy: &Policy) -> Result<Self, BpfError> {
+        if !policy.protocols().contains(&Protocol::Udp) {
+            return Err(BpfError::Unsupported("salt for TCP alone"));
+        }
+        if matches!(policy.source(), Source::Pool(_)) {
+            return Err(BpfError::Unsupported("pool of source addresses (--source)"));
+        }
+        if policy.per_query() {
+            return Err(BpfError::Unsupported(
+                "--per-query: every query has salt of its own there",
+            ));
+        }
+        let mut dns_ports = [0; DNS_PORTS];
+        if policy.dns_ports().len() > DNS_PORTS {
+            return Err(BpfError::Unsupported("more than 8 ports to ask on (--dns-port)"));
+        }
+        for (place, port) in dns_ports.iter_mut().zip(policy.dns_ports()) {
+            *place = *port;
+        }
+        let ports: Vec<u16> =
+            policy.ports().ranges().iter().flat_map(|range| range.low()..=range.high()).collect();
+        let both = |list: fn(&Policy, Family) -> Vec<Prefix>| {
+            Family::BOTH.into_iter().flat_map(|family| list(policy, family)).collect::<Vec<_>>()
+        };
+        let options = policy.salt();
+        let count = u32::try_from(ports.len()).unwrap_or(u32::MAX);
+        let (from, to) = (keys(&both(Policy::from)), keys(&both(Policy::to)));
+        let no_tcp = keys(&options.no_tcp);
+        if [&from, &to, &no_tcp].iter().any(|list| list.len() > PREFIXES as usize) {
+            return Err(BpfError::Unsupported("room for more than 1024 prefixes"));
+        }
+        let set = |on: bool, flag: u32| if on { flag } else { 0 };
+        let config = Config {
+            key: [0, 0],
+            lifetime: units(u64::from(options.lifetime)),
+            grace_until: 0,
+            lockdown_after: u32::from(options.lockdown_after),
+            lockdown: units(LOCKDOWN),
+            max_identical: u32::from(options.max_identical),
+            ports: count,
+            ports_rest: u32::try_from((1_u64 << 32) % u64::from(count)).unwrap_or(0),
+            flags: set(options.on_full == OnFull::Drop, flags::DROP_WHEN_FULL)
+                | set(options.on_near_miss == OnNearMiss::Drop, flags::BELIEVE_AFTER_MISS)
+                | set(options.fragments == Fragments::Drop, flags::NO_FRAGMENTS)
+                | set(!from.is_empty(), flags::SOME_CLIENTS)
+                | set(!to.is_empty(), flags::SOME_SERVERS)
+                | set(!no_tcp.is_empty(), flags::SOME_WITHOUT_TCP),
+            dns_ports,
+        };
+        Ok(Plan { config, ports, from, to, no_tcp })
+    }
+}
+
+/// Seconds in units of time, rounded up.
+pub(crate) fn units(seconds: u64) -> u32 {
+    u32::try_from((seconds * 1_000_000_000).div_ceil(1 << TIME_SHIFT)).unwrap_or(u32::MAX)
+}
+
+/// Now, as the kernel half has it.
+pub(crate) fn now() -> u32 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let nanos = u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000_000
+        + u64::try_from(now.tv_nsec).unwrap_or(0);
+    // It wraps after two years.
+    u32::try_from((nanos >> TIME_SHIFT) & u64::from(u32::MAX)).unwrap_or(0)
+}
+
+fn keys(prefixes: &[Prefix]) -> Vec<(u32, [u8; 16])> {
+    let key = |prefix: &Prefix| {
+        let address = Address::from(prefix.address());
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&address.high.to_le_bytes());
+        bytes[8..].copy_from_slice(&address.low.to_le_bytes());
+        // IPv4 lies behind 96 bits of its own.
+        let before = if prefix.address().is_ipv4() { 96 } else { 0 };
+        (before + u32::from(prefix.length()), bytes)
+    };
+    prefixes.iter().map(key).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dnsalt_policy::Settings;
+
+    fn plan(settings: Settings) -> Result<Plan, BpfError> {
+        Plan::of(&settings.resolve().unwrap())
+    }
+
+    #[test]
+    fn the_default() {
+        let plan = plan(Settings::default()).unwrap();
+        assert_eq!(plan.ports.len(), 64_508);
+        assert_eq!(plan.config.ports, 64_508);
+        assert_eq!(plan.config.ports_rest, u32::try_from((1_u64 << 32) % 64_508).unwrap());
+        assert_eq!(plan.config.lifetime, 299);
+        assert_eq!(plan.config.flags, 0);
+        assert_eq!(plan.config.dns_ports, [53, 0, 0, 0, 0, 0, 0, 0]);
+        assert!(!plan.ports.contains(&4789) && plan.ports.contains(&4790));
+    }
+
+    #[test]
+    fn prefixes_of_both_families() {
+        let settings = Settings {
+            from: Some(vec!["10.0.0.0/8".parse().unwrap(), "2001:db8::/32".parse().unwrap()]),
+            ..Settings::default()
+        };
+        let plan = plan(settings).unwrap();
+        assert_eq!(plan.config.flags, flags::SOME_CLIENTS);
+        let [(v4, a), (v6, b)] = plan.from[..] else { panic!() };
+        assert_eq!((v4, &a[10..14]), (104, &[0xff, 0xff, 10, 0][..]));
+        assert_eq!((v6, &b[..4]), (32, &[0x20, 0x01, 0x0d, 0xb8][..]));
+    }
+
+    #[test]
+    fn what_only_nat_can_do_is_refused() {
+        for settings in [
+            Settings { per_query: Some(true), ..Settings::default() },
+            Settings { source: Some("192.0.2.1".parse().unwrap()), ..Settings::default() },
+            Settings { proto: Some(vec![Protocol::Tcp]), ..Settings::default() },
+            Settings { dns_port: Some((1..10).collect()), ..Settings::default() },
+        ] {
+            let refused = plan(settings).unwrap_err().to_string();
+            assert!(refused.contains("--engine nat"), "{refused}");
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! The maps, and the engine's view of them. Their layout stands in `dnsalt_salt::layout`.
+
+use aya_ebpf::helpers::generated::{bpf_ktime_get_coarse_ns, bpf_ktime_get_ns};
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::lpm_trie::{Key, LpmTrie};
+use aya_ebpf::maps::{Array, PerCpuArray, RingBuf};
+use dnsalt_salt::head::{Dns, Head, Ip};
+use dnsalt_salt::layout::{
+    self, COUNTERS as KINDS, Config, Counter, Event, RECENT as RECENT_PLACES,
+    SERVERS as SERVER_PLACES, SLOTS as SLOT_PLACES, Server, Slot, TIME_SHIFT, flags,
+};
+use dnsalt_salt::layout::{PASSED as PASSED_PLACES, Random, Recent, Told};
+use dnsalt_salt::question::Question;
+use dnsalt_salt::siphash::draw;
+use dnsalt_salt::word::Word32;
+use dnsalt_salt::{Address, Tables};
+
+#[map]
+static CONFIG: Array<Config> = Array::with_max_entries(1, 0);
+#[map]
+static PORTS: Array<[u16; 65536]> = Array::with_max_entries(1, 0);
+#[map]
+static SLOTS: Array<Slot> = Array::with_max_entries(SLOT_PLACES, 0);
+#[map]
+static RECENT: Array<Recent> = Array::with_max_entries(RECENT_PLACES, 0);
+#[map]
+static SERVERS: Array<Server> = Array::with_max_entries(SERVER_PLACES, 0);
+#[map]
+static PASSED: Array<Word32> = Array::with_max_entries(PASSED_PLACES, 0);
+#[map]
+static RANDOM: PerCpuArray<Random> = PerCpuArray::with_max_entries(1, 0);
+#[map]
+static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(KINDS, 0);
+#[map]
+static TOLD: PerCpuArray<Told> = PerCpuArray::with_max_entries(1, 0);
+#[map]
+static EVENTS: RingBuf = RingBuf::with_byte_size(layout::EVENTS, 0);
+#[map]
+static FROM: LpmTrie<[u8; 16], u8> = LpmTrie::with_max_entries(layout::PREFIXES, BPF_F_NO_PREALLOC);
+#[map]
+static TO: LpmTrie<[u8; 16], u8> = LpmTrie::with_max_entries(layout::PREFIXES, BPF_F_NO_PREALLOC);
+#[map]
+static NO_TCP: LpmTrie<[u8; 16], u8> =
+    LpmTrie::with_max_entries(layout::PREFIXES, BPF_F_NO_PREALLOC);
+
+/// The kernel wants it for tries.
+const BPF_F_NO_PREALLOC: u32 = 1;
+
+/// What is known of the packet at hand. It goes from step to step through this map: the stack is too
+/// small, and the verifier, which does not follow what goes through a map, takes up each step once, not
+/// once for each of the ways that lead there.
+#[repr(C)]
+pub struct Work {
+    /// The packet from the IP header on. First, as its words want to be aligned.
+    pub head: Head,
+    /// Bytes of it that are there.
+    pub length: u32,
+    /// Where the IP header stands in the packet.
+    pub offset: u32,
+    /// Time, as [`Tables::now`] has it.
+    pub now: u32,
+    /// The IP header.
+    pub ip: Ip,
+    /// The DNS header.
+    pub dns: Dns,
+    /// What is asked.
+    pub question: Question,
+}
+
+#[map]
+static WORK: PerCpuArray<Work> = PerCpuArray::with_max_entries(1, 0);
+
+/// The packet at hand.
+#[inline(always)]
+pub fn work() -> Option<&'static mut Work> {
+    // SAFETY: it is this CPU's own, and each step asks for it once.
+    WORK.get_ptr_mut(0).map(|work| unsafe { &mut *work })
+}
+
+/// The maps at one moment.
+pub struct Kernel {
+    config: &'static Config,
+    now: u32,
+}
+
+impl Kernel {
+    /// None before user space has said what to do.
+    #[inline(always)]
+    pub fn new() -> Option<Self> {
+        let config = CONFIG.get(0)?;
+        if config.ports == 0 {
+            return None;
+        }
+        Some(Kernel { config, now: 0 })
+    }
+
+    /// At the time of the packet at hand.
+    #[inline(always)]
+    pub fn of(work: &Work) -> Option<Self> {
+        Some(Kernel { config: CONFIG.get(0)?, now: work.now })
+    }
+}
+
+/// The time.
+#[inline(always)]
+pub fn now() -> u32 {
+    // SAFETY: asks for a number.
+    (unsafe { bpf_ktime_get_coarse_ns() } >> TIME_SHIFT) as u32
+}
+
+/// Whether one of the prefixes has an address.
+#[inline(always)]
+fn has(prefixes: &LpmTrie<[u8; 16], u8>, address: Address) -> bool {
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&address.high.to_le_bytes());
+    bytes[8..].copy_from_slice(&address.low.to_le_bytes());
+    prefixes.get(Key::new(128, bytes)).is_some()
+}
+
+impl Tables for Kernel {
+    #[inline(always)]
+    fn config(&self) -> &Config {
+        self.config
+    }
+
+    #[inline(always)]
+    fn now(&self) -> u32 {
+        self.now
+    }
+
+    #[inline(always)]
+    fn slot(&self, index: u32) -> Option<&Slot> {
+        SLOTS.get(index)
+    }
+
+    #[inline(always)]
+    fn recent(&self, index: u32) -> Option<&Recent> {
+        RECENT.get(index)
+    }
+
+    #[inline(always)]
+    fn server(&self, index: u32) -> Option<&Server> {
+        SERVERS.get(index)
+    }
+
+    #[inline(always)]
+    fn passed(&self, index: u32) -> Option<&Word32> {
+        PASSED.get(index)
+    }
+
+    #[inline(always)]
+    fn port(&self, index: u32) -> Option<u16> {
+        PORTS.get(0).map(|ports| ports[(index & 0xffff) as usize])
+    }
+
+    #[inline(always)]
+    fn draw(&self) -> Option<u64> {
+        let random = RANDOM.get_ptr_mut(0)?;
+        // SAFETY: the pointer is to a value of this CPU. User space may write a new key meanwhile; at
+        // worst one draw has half of the old one.
+        let random = unsafe { &mut *random };
+        random.counter = random.counter.wrapping_add(1);
+        Some(draw(random.key, random.counter))
+    }
+
+    #[inline(always)]
+    fn in_scope(&self, client: Address, server: Address) -> bool {
+        (!self.config.has(flags::SOME_CLIENTS) || has(&FROM, client))
+            && (!self.config.has(flags::SOME_SERVERS) || has(&TO, server))
+    }
+
+    #[inline(always)]
+    fn without_tcp(&self, client: Address) -> bool {
+        self.config.has(flags::SOME_WITHOUT_TCP) && has(&NO_TCP, client)
+    }
+
+    #[inline(always)]
+    fn count(&self, counter: Counter) {
+        if let Some(count) = COUNTERS.get_ptr_mut(counter as u32) {
+            // SAFETY: the pointer is to a value of this CPU, which nothing else writes meanwhile.
+            unsafe { *count += 1 };
+        }
+    }
+
+    #[inline(always)]
+    fn tell(&self, event: &Event) {
+        let Some(told) = TOLD.get_ptr_mut(0) else { return };
+        // SAFETY: as for `count`.
+        let told = unsafe { &mut *told };
+        let second = self.now >> layout::SECOND_BITS;
+        if told.second != second {
+            told.second = second;
+            told.events = 0;
+        }
+        if told.events >= layout::EVENTS_A_SECOND {
+            self.count(Counter::EventsLost);
+            return;
+        }
+        told.events += 1;
+        if let Some(mut entry) = EVENTS.reserve::<Event>(0) {
+            // SAFETY: asks for a number.
+            let time = unsafe { bpf_ktime_get_ns() };
+            entry.write(Event { time, ..*event });
+            entry.submit(0);
+        } else {
+            self.count(Counter::EventsLost);
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! What leaves, in steps: is it IP, is it a query, what becomes of it.
+
+use aya_ebpf::bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC};
+use dnsalt_salt::Tables as _;
+use dnsalt_salt::egress::{self, Query, Salt, Verdict};
+use dnsalt_salt::head::{self, UDP};
+use dnsalt_salt::layout::Counter;
+use dnsalt_salt::question;
+use dnsalt_salt::short::{Way, short};
+
+use crate::filter::{Direction, Link, ip_of_interest};
+use crate::maps::{Kernel, work};
+use crate::skb::Skb;
+use crate::write;
+
+/// Salts it, if it is a query.
+#[inline(always)]
+pub fn packet(skb: Skb, link: Link) -> i32 {
+    let Some(kernel) = Kernel::new() else { return TC_ACT_UNSPEC };
+    let Some(offset) = ip_of_interest(&kernel, skb, link, Direction::Out) else {
+        return TC_ACT_UNSPEC;
+    };
+    if !taken_up(skb, offset) || !is_query(skb) {
+        return TC_ACT_UNSPEC;
+    }
+    let salt = match decided(skb) {
+        PASS => return TC_ACT_UNSPEC,
+        DROP => return TC_ACT_SHOT,
+        other => other,
+    };
+    if salt & ANSWER != 0 { answered(skb, link, salt) } else { salted(skb, salt) }
+}
+
+#[inline(never)]
+fn taken_up(skb: Skb, offset: u32) -> bool {
+    let Some(work) = skb.take_up(offset) else { return false };
+    let Some(ip) = head::ip(&work.head, 0, work.length as usize) else { return false };
+    work.ip = ip;
+    ip.protocol == UDP && !ip.later_fragment
+}
+
+#[inline(never)]
+fn is_query(skb: Skb) -> bool {
+    let Some(work) = work() else { return false };
+    let Some(kernel) = Kernel::of(work) else { return false };
+    let Some(dns) = head::dns(&work.head, &work.ip, work.length as usize) else { return false };
+    if dns.is_reply()
+        || !kernel.config().is_dns_port(dns.dst_port)
+        || !kernel.in_scope(work.ip.src, work.ip.dst)
+    {
+        return false;
+    }
+    if skb.is_several() {
+        kernel.count(Counter::Unsalted);
+        egress::pass(&kernel, work.ip.src, dns.src_port);
+        return false;
+    }
+    work.dns = dns;
+    work.question.length = question::length(&work.head, &dns) as u16;
+    true
+}
+
+/// Verdicts in one number: port and ID, and a bit if it is answered on the spot.
+const PASS: u64 = 0;
+const DROP: u64 = 1 << 33;
+const ANSWER: u64 = 1 << 32;
+
+#[inline(always)]
+fn number(salt: Salt) -> u64 {
+    u64::from(salt.port) << 16 | u64::from(salt.id)
+}
+
+#[inline(always)]
+fn salt(number: u64) -> Salt {
+    Salt { port: (number >> 16) as u16, id: number as u16 }
+}
+
+#[inline(never)]
+fn decided(skb: Skb) -> u64 {
+    let Some(work) = work() else { return PASS };
+    let Some(kernel) = Kernel::of(work) else { return PASS };
+    let length = usize::from(work.question.length & 0x1ff);
+    work.question = question::of_length(&work.head, &work.dns, length, kernel.config().key);
+    let query = Query {
+        client: work.ip.src,
+        server: work.ip.dst,
+        client_port: work.dns.src_port,
+        server_port: work.dns.dst_port,
+        id: work.dns.id,
+        link: skb.link(),
+        question: work.question,
+    };
+    match egress::query(&kernel, &query) {
+        Verdict::Pass => PASS,
+        Verdict::Drop => DROP,
+        Verdict::Salt(salt) => number(salt),
+        Verdict::Answer(salt) => number(salt) | ANSWER,
+    }
+}
+
+#[inline(never)]
+fn salted(skb: Skb, number: u64) -> i32 {
+    let Some(work) = work() else { return TC_ACT_SHOT };
+    let salt = salt(number);
+    let from = [work.dns.src_port, work.dns.id];
+    let written = write::source(skb, work.offset, &work.ip, from, [salt.port, salt.id]);
+    if written { TC_ACT_UNSPEC } else { TC_ACT_SHOT }
+}
+
+/// Turns the query into an answer with TC=1, which comes in as if from the server.
+#[inline(never)]
+fn answered(skb: Skb, link: Link, number: u64) -> i32 {
+    let Some(work) = work() else { return TC_ACT_SHOT };
+    if work.ip.options || work.question.length == 0 {
+        return TC_ACT_SHOT;
+    }
+    let salt = salt(number);
+    let way = Way {
+        src: work.ip.dst,
+        src_port: work.dns.dst_port,
+        dst: work.ip.src,
+        dst_port: salt.port,
+        id: salt.id,
+    };
+    let short = short(&work.head, &work.ip, &work.dns, &work.question, &way);
+    if !write::short(skb, work.offset, &work.ip, &short) {
+        return TC_ACT_SHOT;
+    }
+    if link == Link::Ethernet {
+        let Some(addresses) = skb.copy::<12>(0) else { return TC_ACT_SHOT };
+        let [a, b, c, d, e, f, u, v, w, x, y, z] = addresses;
+        if !skb.store(0, &[u, v, w, x, y, z, a, b, c, d, e, f]) {
+            return TC_ACT_SHOT;
+        }
+    }
+    skb.turn_back()
+}
