@@ -61,6 +61,16 @@ impl Clsact {
         }
     }
 
+    /// Whether it has filters both ways.
+    pub(crate) fn has_filters(index: u32) -> io::Result<bool> {
+        for parent in HOOKS {
+            if !ask(&request(RTM_GETTFILTER, NLM_F_DUMP, index, 0, parent))? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Removes it, unless others have filters there by now.
     pub(crate) fn remove(index: u32) {
         // Left standing without filters it does nothing, so errors are no one's concern.

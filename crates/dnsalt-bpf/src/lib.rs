@@ -18,6 +18,7 @@
 
 mod attach;
 mod clsact;
+mod counters;
 mod error;
 mod link;
 mod object;
@@ -32,8 +33,9 @@ use dnsalt_policy::Policy;
 use dnsalt_salt::layout::{Config, Counter};
 
 pub use attach::Hook;
+pub use counters::name as counter_name;
 pub use error::BpfError;
-pub use pins::bpffs;
+pub use pins::{bpffs, find_bpffs};
 
 use object::{Object, Plain, failed};
 use pins::Pins;
@@ -45,6 +47,14 @@ use plan::Plan;
 /// When only the `nat` engine can.
 pub fn supports(policy: &Policy) -> Result<(), BpfError> {
     Plan::of(policy).map(drop)
+}
+
+/// Whether this kernel takes the programs, from us. Leaves nothing behind.
+///
+/// # Errors
+/// When it is too old, or we may not.
+pub fn probe() -> Result<(), BpfError> {
+    Object::probe()
 }
 
 /// Installs the engine on interfaces of this network namespace, or changes what is installed there.
@@ -148,7 +158,7 @@ pub fn renew_keys(bpffs: &Path) -> Result<(), BpfError> {
 pub struct Installed {
     /// What the kernel half does.
     pub config: Config,
-    /// Where: names of interfaces, and by what; interfaces that are gone are left out.
+    /// Where: interfaces that have both programs, and by what.
     pub interfaces: Vec<(String, Hook)>,
     /// What was counted on all CPUs, in the order of [`Counter::ALL`].
     pub counters: [u64; Counter::ALL.len()],
@@ -186,7 +196,10 @@ pub fn installed(bpffs: &Path) -> Result<Option<Installed>, BpfError> {
     let hook = |index: &u32| if filtered.contains(index) { Hook::Clsact } else { Hook::Tcx };
     let interfaces = attached(&pins)
         .iter()
-        .filter_map(|index| Some((link::name(*index).ok()?, hook(index))))
+        .filter_map(|index| {
+            let (name, hook) = (link::name(*index).ok()?, hook(index));
+            attach::is_whole(&name, *index, hook).then_some((name, hook))
+        })
         .collect();
     Ok(Some(Installed { config, interfaces, counters }))
 }

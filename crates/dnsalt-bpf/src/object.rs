@@ -66,11 +66,22 @@ pub(crate) struct Object {
 impl Object {
     /// Loads the programs, with the maps that are pinned in a folder; makes those that are not.
     pub(crate) fn load(pins: &Path) -> Result<Self, BpfError> {
+        Self::load_with(Some(pins))
+    }
+
+    /// Loads the programs with maps that go with the object: does the kernel take them?
+    pub(crate) fn probe() -> Result<(), BpfError> {
+        Self::load_with(None).map(drop)
+    }
+
+    fn load_with(pins: Option<&Path>) -> Result<Self, BpfError> {
         let mut loader = EbpfLoader::new();
         // Nothing in the object depends on how this kernel was built.
         loader.btf(None);
         for (name, _, _) in MAPS {
-            loader.map_pin_path(name, pins.join(name));
+            if let Some(pins) = pins {
+                loader.map_pin_path(name, pins.join(name));
+            }
         }
         let ebpf =
             loader.load(OBJECT).map_err(|cause| BpfError::Maps { cause: Box::new(cause) })?;

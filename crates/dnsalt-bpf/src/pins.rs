@@ -45,7 +45,12 @@ pub fn bpffs(named: Option<&Path>) -> Result<PathBuf, BpfError> {
             Err(cause) => Err(failed(dir, cause)),
         };
     }
-    if !shares_mounts_with_init() {
+    let dir = Path::new(USUAL);
+    // What is mounted there already was not mounted by us for ourselves.
+    if is_bpffs(dir).map_err(|cause| failed(dir, cause))? {
+        return Ok(dir.to_owned());
+    }
+    if !mounts_last() {
         // What the first process sees lasts, if it can be seen from here.
         let lasting = Path::new("/proc/1/root").join(&USUAL[1..]);
         return match is_bpffs(&lasting) {
@@ -53,12 +58,16 @@ pub fn bpffs(named: Option<&Path>) -> Result<PathBuf, BpfError> {
             _ => Err(BpfError::ShortLived),
         };
     }
-    let dir = Path::new(USUAL);
-    if !is_bpffs(dir).map_err(|cause| failed(dir, cause))? {
-        let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-        mount("bpf", dir, "bpf", flags, c"mode=0700").map_err(|cause| failed(dir, cause.into()))?;
-    }
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    mount("bpf", dir, "bpf", flags, c"mode=0700").map_err(|cause| failed(dir, cause.into()))?;
     Ok(dir.to_owned())
+}
+
+/// The bpffs in which something of ours would be, if there is one.
+pub fn find_bpffs() -> Option<PathBuf> {
+    [PathBuf::from(USUAL), Path::new("/proc/1/root").join(&USUAL[1..])]
+        .into_iter()
+        .find(|dir| is_bpffs(dir).unwrap_or(false))
 }
 
 fn is_bpffs(dir: &Path) -> io::Result<bool> {
@@ -66,11 +75,22 @@ fn is_bpffs(dir: &Path) -> io::Result<bool> {
     Ok((statfs(dir)?.f_type.cast_unsigned() & 0xffff_ffff) as u64 == MAGIC)
 }
 
-/// `ip netns exec` and the like have mounts of their own, which go with the command.
-fn shares_mounts_with_init() -> bool {
+/// Whether what is mounted here stays when this command is done. `ip netns exec` gives a command mounts
+/// of its own, which go with it: copies ("slaves") of those outside, and a new /sys.
+fn mounts_last() -> bool {
     let inode = |path: &str| fs::metadata(path).map(|namespace| namespace.ino()).ok();
-    let init = inode("/proc/1/ns/mnt");
-    init.is_none() || init == inode("/proc/thread-self/ns/mnt")
+    match (inode("/proc/1/ns/mnt"), inode("/proc/thread-self/ns/mnt")) {
+        (Some(init), Some(ours)) => init == ours,
+        _ => !root_is_a_copy(),
+    }
+}
+
+/// From `/proc/self/mountinfo`: `29 1 8:1 / / rw master:1 - ext4 /dev/sda1 rw`.
+fn root_is_a_copy() -> bool {
+    let text = fs::read_to_string("/proc/thread-self/mountinfo").unwrap_or_default();
+    let root = text.lines().rfind(|line| line.split(' ').nth(4) == Some("/"));
+    let optional = root.map(|line| line.split(' ').skip(6).take_while(|field| *field != "-"));
+    optional.is_some_and(|mut fields| fields.any(|field| field.starts_with("master:")))
 }
 
 impl Pins {

@@ -192,6 +192,8 @@ pub(crate) enum EngineChoice {
     Auto,
     /// The kernel's NAT: a random port for each flow, or for each query.
     Nat,
+    /// An eBPF program: a random port and a random ID for each query, and only the right reply back.
+    Salt,
 }
 
 #[derive(Debug, Args)]
@@ -200,7 +202,11 @@ pub(crate) struct UpArgs {
     #[arg(long, value_enum, default_value = "auto")]
     pub(crate) engine: EngineChoice,
 
-    /// Firewall to use: auto, nft, iptables, iptables-nft, iptables-legacy
+    /// File system that keeps what the salt engine needs [default: /sys/fs/bpf]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) bpffs: Option<PathBuf>,
+
+    /// Firewall of the nat engine: auto, nft, iptables, iptables-nft, iptables-legacy
     #[arg(long, default_value = "auto")]
     pub(crate) backend: Backend,
 

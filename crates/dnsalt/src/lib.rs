@@ -4,6 +4,7 @@
 //!   cli ──> commands::{up, down, status, confirm, rules, config, check, prove, lab}
 //!              │
 //!              ├─ configuration   command line + dnsalt.toml -> Policy
+//!              ├─ engine          nat and salt behind one trait
 //!              ├─ state           /run/dnsalt: what was installed, by whom, since when
 //!              ├─ health          does a name still resolve?
 //!              ├─ query           queries that nobody can have foreseen
@@ -16,6 +17,7 @@ pub mod cli;
 mod check;
 mod commands;
 mod configuration;
+mod engine;
 mod exit;
 mod health;
 mod interfaces;

@@ -17,10 +17,11 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, bail};
-use dnsalt_nat::driver::Backend;
 use dnsalt_policy::Settings;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
+
+use crate::engine::Engine;
 
 /// How long to wait for another run of dnsalt.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -45,20 +46,28 @@ pub(crate) struct State {
 pub(crate) struct Installation {
     /// Complete settings.
     pub(crate) settings: Settings,
-    /// The name of the driver.
+    /// What the engine works by: `nft`, `tcx` ...
     pub(crate) backend: String,
+    /// Where the salt engine keeps what has to last; none for the nat engine.
+    #[serde(default)]
+    pub(crate) bpffs: Option<PathBuf>,
     /// Seconds since 1970.
     pub(crate) since: u64,
 }
 
 impl Installation {
-    pub(crate) fn new(settings: Settings, backend: &str) -> Self {
+    pub(crate) fn new(settings: Settings, engine: &dyn Engine) -> Self {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        Installation { settings, backend: backend.to_owned(), since }
+        let bpffs = engine.bpffs().map(Path::to_owned);
+        Installation { settings, backend: engine.backend().to_owned(), bpffs, since }
     }
 
-    pub(crate) fn backend(&self) -> Backend {
-        self.backend.parse().unwrap_or_default()
+    /// Whether both are in the same place of the kernel, so that one takes the other's.
+    pub(crate) fn shares_place(&self, other: &Installation) -> bool {
+        match (&self.bpffs, &other.bpffs) {
+            (None, None) => self.backend == other.backend,
+            (mine, theirs) => mine == theirs,
+        }
     }
 }
 
@@ -213,7 +222,8 @@ mod tests {
     fn state() -> State {
         let text =
             "from = ['10.0.0.0/8']\navoid = [53, '60-70']\nsource = '192.0.2.1'\nper-query = true";
-        State::new(Installation::new(toml::from_str(text).unwrap(), "nft"), None)
+        let nat = crate::engine::Nat::new(dnsalt_nat::driver::Backend::Nft, Path::new("/"));
+        State::new(Installation::new(toml::from_str(text).unwrap(), &nat), None)
     }
 
     #[test]

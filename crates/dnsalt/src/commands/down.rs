@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
-use dnsalt_nat::driver::{Backend, Driver, Flavour};
+use dnsalt_nat::driver::{Backend, Flavour};
 
 use super::{need_net_admin, up};
+use crate::engine::{self, Engine, Nat, Salt};
 use crate::exit::{Outcome, Verdict};
 use crate::output;
-use crate::state::{Installation, State, Store};
+use crate::state::{State, Store};
 
 pub(super) fn run(state_dir: &Path) -> Outcome {
     need_net_admin("removing rules")?;
@@ -15,11 +16,11 @@ pub(super) fn run(state_dir: &Path) -> Outcome {
     let lock = store.lock()?;
     let state = store.read();
     let mut removed = false;
-    for backend in backends(state.as_ref()) {
-        removed |= remove(backend.driver(store.folder()).as_ref(), state.is_some())?;
+    for engine in engines(state.as_ref(), store.folder()) {
+        removed |= remove(engine.as_ref(), state.is_some())?;
     }
     if let Some(state) = &state {
-        up::cut([Some(&state.current), state.previous.as_ref()]);
+        up::cut(&store, [Some(&state.current), state.previous.as_ref()]);
     }
     store.clear()?;
     drop(lock);
@@ -31,26 +32,32 @@ pub(super) fn run(state_dir: &Path) -> Outcome {
     Ok(Verdict::Fine)
 }
 
-/// Where rules of ours may be: where the state says, also that of an `up` that was interrupted
-/// between two firewalls. Without a state, in any firewall that there is.
-fn backends(state: Option<&State>) -> Vec<Backend> {
-    let Some(state) = state else {
-        return vec![Backend::Nft, Backend::Iptables(Flavour::Default)];
-    };
-    let mut backends = vec![state.current.backend()];
-    backends.extend(state.previous.as_ref().map(Installation::backend));
-    backends
+/// Where something of ours may be: where the state says, also that of an `up` that was interrupted
+/// between two engines. Without a state, anywhere.
+fn engines(state: Option<&State>, folder: &Path) -> Vec<Box<dyn Engine>> {
+    if let Some(state) = state {
+        let all = [Some(&state.current), state.previous.as_ref()];
+        return all.into_iter().flatten().map(|one| engine::of(one, folder)).collect();
+    }
+    let mut all: Vec<Box<dyn Engine>> = vec![
+        Box::new(Nat::new(Backend::Nft, folder)),
+        Box::new(Nat::new(Backend::Iptables(Flavour::Default), folder)),
+    ];
+    if let Some(bpffs) = dnsalt_bpf::find_bpffs() {
+        all.push(Box::new(Salt::new(bpffs)));
+    }
+    all
 }
 
-fn remove(driver: &dyn Driver, known: bool) -> anyhow::Result<bool> {
-    let installed = match driver.installed() {
-        // Nothing is known to be here, and there is no firewall to ask: fine.
+fn remove(engine: &dyn Engine, known: bool) -> anyhow::Result<bool> {
+    let installed = match engine.installed(None) {
+        // Nothing is known to be here, and there is nobody to ask: fine.
         Err(_) if !known => return Ok(false),
         result => result?,
     };
-    // Where we know that we began, there may be traces besides the rules.
+    // Where we know that we began, there may be traces besides.
     if installed.is_some() || known {
-        driver.remove()?;
+        engine.remove()?;
     }
     Ok(installed.is_some())
 }

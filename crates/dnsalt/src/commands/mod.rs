@@ -16,6 +16,7 @@ use std::path::PathBuf;
 use rustix::thread::{CapabilitySet, capabilities};
 
 use crate::cli::{Cli, Command};
+use crate::engine;
 use crate::exit::{Failure, Outcome};
 use crate::state::{Installation, Store};
 
@@ -61,17 +62,17 @@ fn restore(
     current: &Installation,
     previous: Option<&Installation>,
 ) -> anyhow::Result<()> {
-    let driver = current.backend().driver(store.folder());
+    let engine = engine::of(current, store.folder());
     let Some(previous) = previous else {
-        driver.remove()?;
-        up::cut([Some(current)]);
+        engine.remove()?;
+        up::cut(store, [Some(current)]);
         return store.clear();
     };
     up::install(store, previous)?;
-    if previous.backend != current.backend {
-        driver.remove()?;
+    if !previous.shares_place(current) {
+        engine.remove()?;
     }
-    up::cut([Some(current), Some(previous)]);
+    up::cut(store, [Some(current), Some(previous)]);
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use dnsalt_nat::conntrack::{self, Usage};
-use dnsalt_nat::driver::{Backend, Installed};
+use dnsalt_nat::driver::Backend;
 use dnsalt_nat::strength::{Strength, most_open};
 use dnsalt_policy::{Policy, Settings};
 use serde::Serialize;
@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::need_net_admin;
 use crate::cli::StatusArgs;
 use crate::configuration::Configured;
+use crate::engine::{self, Engine, Installed, Nat, Salt, SaltReport};
 use crate::exit::{Outcome, Verdict};
 use crate::output::{self, Tone, paint};
 use crate::state::{State, Store};
@@ -45,6 +46,8 @@ struct Status {
     caught: Option<u64>,
     conntrack: Option<Conntrack>,
     strength: Option<Bits>,
+    /// What the salt engine does, if it is that.
+    salt: Option<SaltReport>,
     /// Seconds since 1970: when an unconfirmed `up` is undone.
     undone_at: Option<u64>,
 }
@@ -71,41 +74,65 @@ struct Bits {
     cap: Option<u64>,
 }
 
+/// What is installed as far as anybody knows: by the state, or else wherever something of ours is.
+fn found(
+    store: &Store,
+    state: Option<&State>,
+    policy: Option<&Policy>,
+) -> anyhow::Result<(Box<dyn Engine>, Option<Installed>)> {
+    if let Some(state) = state {
+        let engine = engine::of(&state.current, store.folder());
+        let installed = engine.installed(policy)?;
+        return Ok((engine, installed));
+    }
+    let nat: Box<dyn Engine> = Box::new(Nat::new(Backend::Auto, store.folder()));
+    let salt = dnsalt_bpf::find_bpffs().map(|bpffs| Box::new(Salt::new(bpffs)) as Box<dyn Engine>);
+    for engine in salt.into_iter().chain([nat]) {
+        // No state and nobody to ask: nothing of ours is there.
+        if let Ok(Some(installed)) = engine.installed(None) {
+            return Ok((engine, Some(installed)));
+        }
+    }
+    Ok((Box::new(Nat::new(Backend::Auto, store.folder())), None))
+}
+
 /// Puts together what the state says and what the kernel says.
 fn look(store: &Store) -> anyhow::Result<Status> {
     let state = store.read_settled()?;
-    let backend = state.as_ref().map_or(Backend::Auto, |state| state.current.backend());
-    let driver = backend.driver(store.folder());
-    let installed = match (driver.installed(), &state) {
-        // No state and no firewall to ask: nothing of ours is here.
-        (Err(_), None) => None,
-        (result, _) => result?,
+    let policy = match &state {
+        Some(state) => Some(Configured::new(state.current.settings.clone())?.policy),
+        None => None,
     };
+    let (engine, installed) = found(store, state.as_ref(), policy.as_ref())?;
     let mut status = Status {
         protected: false,
-        problems: Vec::new(),
-        engine: installed.as_ref().map(|_| "nat"),
-        backend: installed.as_ref().map(|_| driver.name().to_owned()),
+        problems: problems(state.as_ref(), installed.as_ref()),
+        engine: installed.as_ref().map(|_| engine.name()),
+        backend: installed.as_ref().map(|_| engine.backend().to_owned()),
         since: None,
         scope: None,
         settings: None,
         caught: installed.as_ref().map(|installed| installed.caught),
         conntrack: None,
         strength: None,
+        salt: None,
         undone_at: None,
     };
-    status.problems = problems(state.as_ref(), installed.as_ref());
     status.protected = installed.is_some() && status.problems.is_empty();
-    if let (Some(state), Some(_)) = (state, installed) {
-        let policy = Configured::new(state.current.settings.clone())?.policy;
-        let entries = conntrack::entries(&policy)?;
-        let usage = conntrack::usage().unwrap_or(Usage { count: 0, max: 0 });
+    if let (Some(state), Some(installed), Some(policy)) = (state, installed, policy) {
+        if let Some(salt) = &installed.salt {
+            status.salt = Some(SaltReport::of(&policy, salt));
+        } else {
+            let entries = conntrack::entries(&policy)?;
+            let usage = conntrack::usage().unwrap_or(Usage { count: 0, max: 0 });
+            let (entries_in_all, max) = (usage.count, usage.max);
+            status.strength = Some(bits(&policy, most_open(&entries)));
+            let dns_entries = entries.len();
+            status.conntrack = Some(Conntrack { dns_entries, entries: entries_in_all, max });
+        }
         status.since = Some(state.current.since);
         status.scope = Some(policy.scope());
         status.settings = Some(state.current.settings);
-        status.conntrack =
-            Some(Conntrack { dns_entries: entries.len(), entries: usage.count, max: usage.max });
-        status.strength = Some(bits(&policy, most_open(&entries)));
         status.undone_at = state.unconfirmed.map(|unconfirmed| unconfirmed.until);
     }
     Ok(status)
@@ -174,10 +201,16 @@ impl Status {
         }
         if let Some(caught) = self.caught {
             let unit = match &self.strength {
-                Some(bits) if bits.strength.per_query => "queries",
-                _ => "flows",
+                Some(bits) if !bits.strength.per_query => "flows",
+                None if self.salt.is_none() => "flows",
+                _ => "queries",
             };
             line("caught", &format!("{caught} {unit}"));
+        }
+        if let Some(salt) = &self.salt {
+            for (name, value) in salt.lines() {
+                line(name, &value);
+            }
         }
         if let Some(conntrack) = &self.conntrack {
             let of_all = match conntrack.max {
@@ -202,6 +235,10 @@ impl Status {
         match (self.protected, self.engine) {
             (true, _) if self.settings.is_none() => format!(
                 "{} Rules of dnsalt are loaded, but not by `up` since this boot; `dnsalt up` takes them over.\n",
+                paint(Tone::Good, "Up.")
+            ),
+            (true, Some("salt")) => format!(
+                "{} DNS queries leave with random ports and IDs.\n",
                 paint(Tone::Good, "Up.")
             ),
             (true, _) => {

@@ -16,16 +16,15 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, anyhow};
-use dnsalt_nat::driver::Driver;
-use dnsalt_nat::preflight::{Finding, Severity, preflight};
-use dnsalt_nat::strength::Strength;
-use dnsalt_nat::{conntrack, render, reserved_ports};
-use dnsalt_policy::{Defaults, Policy, Source};
+use dnsalt_nat::preflight::{Finding, Severity};
+use dnsalt_nat::reserved_ports;
+use dnsalt_policy::{Defaults, Policy};
 use rustix::thread::CapabilitySet;
 
 use super::{may, need_net_admin, own_program, restore};
 use crate::cli::UpArgs;
 use crate::configuration::{self, Configured};
+use crate::engine::{self, Engine, Installed};
 use crate::exit::{Failure, Outcome, Verdict};
 use crate::health::{self, Health};
 use crate::query::random_label;
@@ -36,17 +35,17 @@ pub(super) fn run(args: &UpArgs, state_dir: &Path) -> Outcome {
     let configured = configuration::load(&args.policy, &Defaults { reserved: reserved_ports() })?;
     interfaces::all_exist(configured.policy.interfaces()).map_err(Failure::Usage)?;
     let store = Store::open(state_dir)?;
-    let driver = args.backend.driver(store.folder());
-    let rules = rules(&configured.policy, driver.as_ref())?;
+    let engine = engine::choose(args, &configured, store.folder())?;
+    let rules = engine.preview(&configured.policy)?;
     if args.dry_run {
-        return dry_run(&configured.policy, driver.as_ref(), &rules);
+        return dry_run(&configured.policy, engine.as_ref(), &rules);
     }
     need_net_admin("installing rules")?;
     let _lock = store.lock()?;
-    look_around(&configured.policy, driver.as_ref())?;
+    look_around(&configured.policy, engine.as_ref())?;
     let before = store.read();
     if let Some(state) = &before
-        && unchanged(state, &configured, driver.as_ref())?
+        && unchanged(state, &configured, engine.as_ref())?
     {
         output::print("Already up with this policy; nothing was changed.\n")?;
         if state.unconfirmed.is_some() {
@@ -54,7 +53,7 @@ pub(super) fn run(args: &UpArgs, state_dir: &Path) -> Outcome {
         }
         return Ok(Verdict::Fine);
     }
-    change(args, &store, &configured, driver.as_ref(), before.as_ref(), state_dir)
+    change(args, &store, &configured, engine.as_ref(), before.as_ref(), state_dir)
 }
 
 /// Steps 2 to 8.
@@ -62,24 +61,24 @@ fn change(
     args: &UpArgs,
     store: &Store,
     configured: &Configured,
-    driver: &dyn Driver,
+    engine: &dyn Engine,
     before: Option<&State>,
     state_dir: &Path,
 ) -> Outcome {
     let name = args.health_name.as_deref();
     let healthy_before = if args.no_health { Health::NoServer } else { health::check(name) };
-    let current = Installation::new(configured.settings.clone(), driver.name());
+    let current = Installation::new(configured.settings.clone(), engine);
     let mut state = State::new(current, previous(before, store)?);
     if let Some(time) = args.confirm {
         state.unconfirmed = Some(undo_after(time, state_dir)?);
     }
-    if let Err(error) = put_in(store, &state, driver) {
+    if let Err(error) = put_in(store, &state, engine) {
         // The driver does all or nothing: the rules are as they were, and so is the state.
         write_back(store, before)?;
         return Err(Failure::CouldNot(error.context("nothing was changed")));
     }
     retire_previous(store, &state);
-    let cut = cut([Some(&state.current), state.previous.as_ref()]);
+    let cut = cut(store, [Some(&state.current), state.previous.as_ref()]);
     if let Some(failure) = worse(&healthy_before, name, args.no_health) {
         undo(store, &state, before)
             .context("names do not resolve through the new rules, and they could not be undone")?;
@@ -87,64 +86,73 @@ fn change(
             "names do not resolve through the new rules, so they were undone: {failure}"
         )));
     }
-    complete(store, &mut state, driver)?;
-    output::print(&report(&configured.policy, driver, cut, args.confirm))?;
+    complete(store, &mut state, engine)?;
+    output::print(&report(&configured.policy, engine, cut, args.confirm))?;
     Ok(Verdict::Fine)
 }
 
 /// Puts an installation in without asking anything: for undoing a change of policy.
 pub(super) fn install(store: &Store, installation: &Installation) -> anyhow::Result<()> {
-    let driver = installation.backend().driver(store.folder());
+    let engine = engine::of(installation, store.folder());
     let mut state = State::new(installation.clone(), None);
-    put_in(store, &state, driver.as_ref())?;
-    complete(store, &mut state, driver.as_ref())
+    put_in(store, &state, engine.as_ref())?;
+    complete(store, &mut state, engine.as_ref())
 }
 
 /// Steps 4 and 5.
-fn put_in(store: &Store, state: &State, driver: &dyn Driver) -> anyhow::Result<()> {
+fn put_in(store: &Store, state: &State, engine: &dyn Engine) -> anyhow::Result<()> {
     let policy = Configured::new(state.current.settings.clone())?.policy;
     store.write(state)?;
-    Ok(driver.apply(&policy)?)
+    engine.apply(&policy)
 }
 
-/// Takes our rules out of another firewall, once the new ones are in. If that fails there are more
+/// Takes our rules out of another place, once the new ones are in. If that fails there are more
 /// rules than needed, none too few; `down` tries again.
 fn retire_previous(store: &Store, state: &State) {
     if let Some(previous) = &state.previous
-        && previous.backend != state.current.backend
-        && let Err(error) = previous.backend().driver(store.folder()).remove()
+        && !previous.shares_place(&state.current)
+        && let Err(error) = engine::of(previous, store.folder()).remove()
     {
         output::say(&format!("warning: our old rules are still there: {error}"));
     }
 }
 
 /// Step 8.
-fn complete(store: &Store, state: &mut State, driver: &dyn Driver) -> anyhow::Result<()> {
-    let installed = driver.installed()?.context("the rules are gone again: who removed them?")?;
+fn complete(store: &Store, state: &mut State, engine: &dyn Engine) -> anyhow::Result<()> {
+    let policy = Configured::new(state.current.settings.clone())?.policy;
+    let installed = engine.installed(Some(&policy))?;
+    let installed = installed.context("the rules are gone again: who removed them?")?;
     state.complete = Some(Complete { fingerprint: installed.fingerprint });
     store.write(state)
 }
 
 /// Step 6, for the scopes of the rules that came and of those that went; how many flows were
 /// ended. That it fails is no reason to go without rules: flows end by themselves when idle.
-pub(super) fn cut<'a>(scopes: impl IntoIterator<Item = Option<&'a Installation>>) -> usize {
+pub(super) fn cut<'a>(
+    store: &Store,
+    scopes: impl IntoIterator<Item = Option<&'a Installation>>,
+) -> usize {
     let ended = |installation: &Installation| {
         let configured = Configured::new(installation.settings.clone()).ok()?;
-        conntrack::cut(&configured.policy).ok()
+        Some(engine::of(installation, store.folder()).cut(&configured.policy))
     };
     scopes.into_iter().flatten().filter_map(ended).sum()
 }
 
 /// Whether exactly this is in the kernel already.
-fn unchanged(state: &State, wanted: &Configured, driver: &dyn Driver) -> anyhow::Result<bool> {
+fn unchanged(state: &State, wanted: &Configured, engine: &dyn Engine) -> anyhow::Result<bool> {
     let Some(complete) = &state.complete else {
         return Ok(false);
     };
-    if state.current.settings != wanted.settings || state.current.backend != driver.name() {
+    let new = Installation::new(wanted.settings.clone(), engine);
+    if state.current.settings != wanted.settings || !state.current.shares_place(&new) {
         return Ok(false);
     }
-    let installed = driver.installed()?;
-    Ok(installed.is_some_and(|installed| installed.fingerprint == complete.fingerprint))
+    let installed = engine.installed(Some(&wanted.policy))?;
+    let is_whole = |installed: Installed| {
+        installed.missing.is_none() && installed.fingerprint == complete.fingerprint
+    };
+    Ok(installed.is_some_and(is_whole))
 }
 
 /// What there is to go back to: the policy that was in force, if it is still in the kernel.
@@ -152,8 +160,7 @@ fn previous(before: Option<&State>, store: &Store) -> anyhow::Result<Option<Inst
     let Some(before) = before else {
         return Ok(None);
     };
-    let driver = before.current.backend().driver(store.folder());
-    match driver.installed()? {
+    match engine::of(&before.current, store.folder()).installed(None)? {
         Some(_) if before.complete.is_some() => Ok(Some(before.current.clone())),
         _ => Ok(before.previous.clone()),
     }
@@ -220,8 +227,8 @@ fn undo_after(time: Duration, state_dir: &Path) -> anyhow::Result<Unconfirmed> {
 }
 
 /// Says what was found; an error ends it here.
-fn look_around(policy: &Policy, driver: &dyn Driver) -> Result<(), Failure> {
-    let mut findings = preflight(policy, driver);
+fn look_around(policy: &Policy, engine: &dyn Engine) -> Result<(), Failure> {
+    let mut findings = engine.preflight(policy);
     let errors: Vec<Finding> =
         findings.extract_if(.., |finding| finding.severity == Severity::Error).collect();
     for finding in &findings {
@@ -243,18 +250,9 @@ fn shown(finding: &Finding) -> String {
     format!("{word}: {}\n      {}", finding.what, finding.mend)
 }
 
-/// What the firewall would be given; refuses a policy that it cannot do.
-fn rules(policy: &Policy, driver: &dyn Driver) -> Result<String, Failure> {
-    let firewall = match driver.name() {
-        "nft" => render::Firewall::Nft,
-        _ => render::Firewall::Iptables,
-    };
-    render::rules(policy, firewall).map_err(|error| Failure::Usage(error.to_string()))
-}
-
-fn dry_run(policy: &Policy, driver: &dyn Driver, rules: &str) -> Outcome {
+fn dry_run(policy: &Policy, engine: &dyn Engine, rules: &str) -> Outcome {
     if may(CapabilitySet::NET_ADMIN) {
-        for finding in preflight(policy, driver) {
+        for finding in engine.preflight(policy) {
             output::say(&shown(&finding));
         }
     } else {
@@ -264,58 +262,18 @@ fn dry_run(policy: &Policy, driver: &dyn Driver, rules: &str) -> Outcome {
     }
     output::print(&format!(
         "{}\nNothing was done. These rules would be loaded:\n\n{rules}",
-        plan(policy, driver)
+        engine.plan(policy)
     ))?;
     Ok(Verdict::Fine)
 }
 
-/// What is done, line by line.
-fn plan(policy: &Policy, driver: &dyn Driver) -> String {
-    let ports = policy.ports();
-    let source = match policy.source() {
-        Source::Masquerade => "the address of the outgoing interface".to_owned(),
-        Source::Keep => "kept as it is".to_owned(),
-        Source::Pool(pool) => {
-            let all: Vec<_> = pool.addresses().iter().map(ToString::to_string).collect();
-            all.join(", ")
-        }
-    };
-    let mut text = format!(
-        "engine   nat, by {}\n\
-         salted   {}\n\
-         ports    {} of them, {:.1} bits\n\
-         source   {source}\n",
-        driver.name(),
-        policy.scope(),
-        ports.count(),
-        ports.bits(),
-    );
-    let strength = Strength::weakest(policy);
-    text += &format!("a port   {}\n", sticking(&strength));
-    if let Some(cap) = strength.cap() {
-        text += &format!(
-            "cap      {cap} queries a second to one server ({} ports / {} s);\n\
-             {:9}above that ports run out and queries get lost\n",
-            strength.choices, strength.lifetime, ""
-        );
-    }
-    text
-}
-
-/// For how long a port is used, in words.
-fn sticking(strength: &Strength) -> String {
-    let seconds = strength.lifetime;
-    if strength.per_query {
-        format!("is drawn for every query, and stays open for {seconds} s")
-    } else {
-        format!("is drawn for every flow, and kept until it was idle for {seconds} s")
-    }
-}
-
-fn report(policy: &Policy, driver: &dyn Driver, cut: usize, confirm: Option<Duration>) -> String {
+fn report(policy: &Policy, engine: &dyn Engine, cut: usize, confirm: Option<Duration>) -> String {
     let mut text = output::paint(output::Tone::Good, "Up.");
-    text += " DNS queries leave from random ports now.\n\n";
-    text += &plan(policy, driver);
+    text += match engine.name() {
+        "salt" => " DNS queries leave with random ports and IDs now.\n\n",
+        _ => " DNS queries leave from random ports now.\n\n",
+    };
+    text += &engine.plan(policy);
     if cut > 0 {
         text += &format!(
             "cut      {cut} UDP flow{} that had old ports\n",

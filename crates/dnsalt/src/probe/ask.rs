@@ -20,6 +20,8 @@ pub(crate) struct Asked {
     pub(crate) server: SocketAddr,
     /// In lower case, without the dot at its end.
     pub(crate) name: String,
+    /// The query ID; none over TCP, where it means nothing.
+    pub(crate) id: Option<u16>,
     pub(crate) answered: bool,
 }
 
@@ -96,7 +98,7 @@ fn ask_udp(plan: &Plan, first_round: u16) -> io::Result<Vec<Asked>> {
             let sent = socket.send_to(&bytes, server).or_else(|_| socket.send_to(&bytes, server));
             sent.map_err(|error| io::Error::new(error.kind(), format!("{server}: {error}")))?;
             waiting.push((*server, id, asked.len()));
-            asked.push(Asked { server: *server, name, answered: false });
+            asked.push(Asked { server: *server, name, id: Some(id), answered: false });
         }
         if round + 1 < plan.count {
             receive(&sockets, &mut waiting, &mut asked, next, false)?;
@@ -150,7 +152,7 @@ fn ask_tcp(plan: &Plan) -> io::Result<Vec<Asked>> {
             let answered = exchange_tcp(plan, *server, &name).map_err(|error| {
                 io::Error::new(error.kind(), format!("{server} over TCP: {error}"))
             })?;
-            asked.push(Asked { server: *server, name, answered });
+            asked.push(Asked { server: *server, name, id: None, answered });
         }
         std::thread::sleep(plan.gap);
     }

@@ -18,6 +18,8 @@ pub(crate) struct ServerReport {
     /// The source addresses on the wire.
     pub(crate) wire_addresses: Vec<IpAddr>,
     pub(crate) distinct_ports: usize,
+    /// Queries that left with another ID than they were asked with.
+    pub(crate) other_ids: usize,
     pub(crate) judgement: Judgement,
 }
 
@@ -101,10 +103,13 @@ impl Report {
         }
         let all = if self.servers.len() == 1 { "the server" } else { "every server" };
         let sticks = self.servers.iter().any(|s| s.distinct_ports < s.wire_ports.len());
-        let how = if sticks {
-            "a random port for each flow (within a flow it sticks)"
-        } else {
-            "a new random port for every query"
+        // One ID of 65,536 is drawn as it was.
+        let other_ids =
+            self.servers.iter().all(|s| s.other_ids > 0 && s.other_ids + 1 >= s.wire_ports.len());
+        let how = match (sticks, other_ids) {
+            (true, _) => "a random port for each flow (within a flow it sticks)",
+            (false, false) => "a new random port for every query",
+            (false, true) => "a new random port and query ID for every query",
         };
         format!("Protected: asked from port {}, {all} saw\n{how}.", self.sport)
     }
@@ -137,6 +142,10 @@ fn server_report(
         queries: asked.len(),
         answered: asked.iter().filter(|query| query.answered).count(),
         distinct_ports: distinct(&wire_ports),
+        other_ids: left
+            .iter()
+            .filter(|s| asked.iter().any(|q| q.name == s.name && q.id.is_some_and(|id| id != s.id)))
+            .count(),
         wire_ports,
         wire_addresses: left
             .iter()
@@ -187,7 +196,12 @@ mod tests {
             zone: "z.test".to_owned(),
         };
         let asked: Vec<_> = (0..4)
-            .map(|round| Asked { server, name: format!("{round}-0.z.test"), answered: round != 3 })
+            .map(|round| Asked {
+                server,
+                name: format!("{round}-0.z.test"),
+                id: Some(7),
+                answered: round != 3,
+            })
             .collect();
         let seen: Vec<_> = wire_ports
             .iter()
@@ -227,6 +241,18 @@ mod tests {
         assert!(fresh.table().contains("1025, 9374, 54743 +1"));
         assert!(fresh.table().contains("3 of 4"));
         assert!(experiment(&[44444, 9, 7, 8]).protected, "once by chance");
+    }
+
+    #[test]
+    fn other_ids_are_told() {
+        let plan_of = |id| {
+            let mut report = experiment(&[1025, 9374, 54743, 2000]);
+            report.servers[0].other_ids = id;
+            report.verdict()
+        };
+        assert!(plan_of(4).contains("random port and query ID for every query"));
+        assert!(plan_of(3).contains("query ID"), "once by chance");
+        assert!(!plan_of(0).contains("query ID"));
     }
 
     #[test]

@@ -70,13 +70,24 @@ impl From<std::process::Output> for Ended {
 }
 
 /// Runs this program on a host.
+///
+/// `up` is asked for the `nat` engine unless it is asked for one: by itself it would take the machine's
+/// own bpffs for the salt engine.
 pub(crate) fn dnsalt(host: &Host, args: &[&str]) -> Ended {
-    host.command(BIN).args(args).output().unwrap().into()
+    host.command(BIN).args(with_engine(args)).output().unwrap().into()
+}
+
+fn with_engine<'a>(args: &[&'a str]) -> Vec<&'a str> {
+    let mut args = args.to_vec();
+    if args.first() == Some(&"up") && !args.contains(&"--engine") {
+        args.extend(["--engine", "nat"]);
+    }
+    args
 }
 
 /// The same with another PATH.
 pub(crate) fn dnsalt_with_path(host: &Host, path: &Path, args: &[&str]) -> Ended {
-    host.command(BIN).env("PATH", path).args(args).output().unwrap().into()
+    host.command(BIN).env("PATH", path).args(with_engine(args)).output().unwrap().into()
 }
 
 /// A folder with some programs of this machine and no others, under names of our choice.

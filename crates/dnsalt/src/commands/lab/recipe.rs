@@ -235,7 +235,7 @@ impl Lab {
     }
 
     fn up(&self, options: &[&str]) -> anyhow::Result<()> {
-        self.dnsalt(&[&["up"], options].concat())
+        self.dnsalt(&[&["up", "--engine", "nat"], options].concat())
     }
 
     fn down(&self) -> anyhow::Result<()> {

@@ -1,0 +1,119 @@
+//! The eBPF program: port and query ID random for every single query.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::bail;
+use dnsalt_bpf::Hook;
+use dnsalt_nat::preflight::Finding;
+use dnsalt_policy::{OnNearMiss, Policy};
+
+use super::{Engine, Installed, line};
+use crate::exit::Failure;
+use crate::interfaces;
+
+/// The engine.
+pub(crate) struct Salt {
+    bpffs: PathBuf,
+    hook: Hook,
+}
+
+impl Salt {
+    /// With what lasts in this bpffs.
+    pub(crate) fn new(bpffs: PathBuf) -> Self {
+        Salt { bpffs, hook: Hook::of_kernel() }
+    }
+}
+
+/// The interfaces that a policy is for, as they are now.
+fn wanted(policy: &Policy) -> anyhow::Result<Vec<String>> {
+    if policy.interfaces().is_empty() {
+        return Ok(interfaces::outer()?);
+    }
+    Ok(policy.interfaces().iter().map(ToString::to_string).collect())
+}
+
+impl Engine for Salt {
+    fn name(&self) -> &'static str {
+        "salt"
+    }
+
+    fn backend(&self) -> &str {
+        match self.hook {
+            Hook::Tcx => "tcx",
+            Hook::Clsact => "clsact",
+        }
+    }
+
+    fn bpffs(&self) -> Option<&Path> {
+        Some(&self.bpffs)
+    }
+
+    fn preview(&self, policy: &Policy) -> Result<String, Failure> {
+        dnsalt_bpf::supports(policy).map_err(|error| Failure::Usage(error.to_string()))?;
+        let interfaces = wanted(policy)?;
+        Ok(format!(
+            "salt_out and salt_in, by {}, on {}\nmaps and links pinned below {}\n",
+            self.backend(),
+            interfaces.join(", "),
+            self.bpffs.display()
+        ))
+    }
+
+    fn preflight(&self, _: &Policy) -> Vec<Finding> {
+        // What stands in its way is found when it is loaded; what others do to packets, it sees done.
+        Vec::new()
+    }
+
+    fn installed(&self, policy: Option<&Policy>) -> anyhow::Result<Option<Installed>> {
+        let Some(salt) = dnsalt_bpf::installed(&self.bpffs)? else { return Ok(None) };
+        let mut missing = None;
+        if let Some(policy) = policy {
+            for name in wanted(policy)? {
+                if !salt.interfaces.iter().any(|(there, _)| *there == name) {
+                    missing = Some(format!("the programs on {name}"));
+                }
+            }
+        }
+        let mut config = salt.config;
+        // These are of the installation, not of the policy.
+        (config.key, config.grace_until) = ([0, 0], 0);
+        Ok(Some(Installed {
+            caught: salt.count(dnsalt_salt::layout::Counter::Salted),
+            fingerprint: format!("{config:?}"),
+            missing,
+            salt: Some(salt),
+        }))
+    }
+
+    fn apply(&self, policy: &Policy) -> anyhow::Result<()> {
+        let interfaces = wanted(policy)?;
+        if interfaces.is_empty() {
+            bail!("there is no interface that queries could leave by; name one with --iface");
+        }
+        Ok(dnsalt_bpf::install(&self.bpffs, policy, &interfaces, self.hook)?)
+    }
+
+    fn remove(&self) -> anyhow::Result<()> {
+        Ok(dnsalt_bpf::remove(&self.bpffs)?)
+    }
+
+    fn cut(&self, _: &Policy) -> usize {
+        // Every query is decided on by itself.
+        0
+    }
+
+    fn plan(&self, policy: &Policy) -> String {
+        let (ports, options) = (policy.ports(), policy.salt());
+        let interfaces = wanted(policy).unwrap_or_default().join(", ");
+        let miss = match options.on_near_miss {
+            OnNearMiss::Tcp => "after a forged one, only over TCP",
+            OnNearMiss::Drop => "forged ones are dropped",
+        };
+        line("engine", &format!("salt, by {} on {interfaces}", self.backend()))
+            + &line("salted", &policy.scope().replacen("udp and tcp", "udp", 1))
+            + &line("ports", &format!("{} of them, {:.1} bits", ports.count(), ports.bits()))
+            + &line("IDs", "65536 of them, 16.0 bits")
+            + &line("both", "are drawn for every query")
+            + &line("a reply", &format!("is let in once, within {} s; {miss}", options.lifetime))
+    }
+}
