@@ -76,21 +76,26 @@ fn is_bpffs(dir: &Path) -> io::Result<bool> {
 }
 
 /// Whether what is mounted here stays when this command is done. `ip netns exec` gives a command mounts
-/// of its own, which go with it: copies ("slaves") of those outside, and a new /sys.
+/// of its own, which go with it: who started it, or who started that, sees others.
 fn mounts_last() -> bool {
-    let inode = |path: &str| fs::metadata(path).map(|namespace| namespace.ino()).ok();
-    match (inode("/proc/1/ns/mnt"), inode("/proc/thread-self/ns/mnt")) {
-        (Some(init), Some(ours)) => init == ours,
-        _ => !root_is_a_copy(),
+    let namespace = |pid: &str| fs::metadata(format!("/proc/{pid}/ns/mnt")).map(|it| it.ino());
+    let Ok(ours) = namespace("thread-self") else { return true };
+    let mut pid = "thread-self".to_owned();
+    // The first process is its own ancestor, or has none.
+    while let Some(parent) = parent(&pid).filter(|parent| *parent != pid && parent != "0") {
+        if namespace(&parent).is_ok_and(|theirs| theirs != ours) {
+            return false;
+        }
+        pid = parent;
     }
+    true
 }
 
-/// From `/proc/self/mountinfo`: `29 1 8:1 / / rw master:1 - ext4 /dev/sda1 rw`.
-fn root_is_a_copy() -> bool {
-    let text = fs::read_to_string("/proc/thread-self/mountinfo").unwrap_or_default();
-    let root = text.lines().rfind(|line| line.split(' ').nth(4) == Some("/"));
-    let optional = root.map(|line| line.split(' ').skip(6).take_while(|field| *field != "-"));
-    optional.is_some_and(|mut fields| fields.any(|field| field.starts_with("master:")))
+/// From `PPid:` in `/proc/PID/status`.
+fn parent(pid: &str) -> Option<String> {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("PPid:"))?;
+    Some(line.trim().to_owned())
 }
 
 impl Pins {

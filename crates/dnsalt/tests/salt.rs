@@ -138,11 +138,11 @@ fn what_is_damaged_is_told() {
 fn where_it_would_not_last_it_refuses_and_auto_falls_back() {
     let Some(network) = network(&["tc", "nft"]) else { return };
     let gateway = &network.net.gateway;
-    // As `ip netns exec` does: mounts that are copies, and a new /sys.
+    // As `ip netns exec` does: mounts of its own, and a new /sys.
     let short_lived = |engine: &str| {
         gateway
             .sh(&format!(
-                "mount --make-rshared /; unshare --mount --propagation slave sh -c '
+                "unshare --mount sh -c '
                     mount -t sysfs sysfs /sys; {BIN} up --engine {engine} 2>&1; echo code $?'"
             ))
             .unwrap()
