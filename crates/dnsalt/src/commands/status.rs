@@ -131,7 +131,7 @@ fn look(store: &Store) -> anyhow::Result<Status> {
             status.conntrack = Some(Conntrack { dns_entries, entries: entries_in_all, max });
         }
         status.since = Some(state.current.since);
-        status.scope = Some(policy.scope());
+        status.scope = Some(engine.scope(&policy));
         status.settings = Some(state.current.settings);
         status.undone_at = state.unconfirmed.map(|unconfirmed| unconfirmed.until);
     }

@@ -50,6 +50,11 @@ pub(crate) trait Engine {
     /// fails is no reason to go without: flows end by themselves when idle.
     fn cut(&self, policy: &Policy) -> usize;
 
+    /// Which queries it salts, in words.
+    fn scope(&self, policy: &Policy) -> String {
+        policy.scope()
+    }
+
     /// What is done, line by line.
     fn plan(&self, policy: &Policy) -> String;
 }

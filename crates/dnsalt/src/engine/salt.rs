@@ -102,6 +102,11 @@ impl Engine for Salt {
         0
     }
 
+    fn scope(&self, policy: &Policy) -> String {
+        // Nobody off the path can forge what comes over TCP.
+        policy.scope().replacen("udp and tcp", "udp", 1)
+    }
+
     fn plan(&self, policy: &Policy) -> String {
         let (ports, options) = (policy.ports(), policy.salt());
         let interfaces = wanted(policy).unwrap_or_default().join(", ");
@@ -110,7 +115,7 @@ impl Engine for Salt {
             OnNearMiss::Drop => "forged ones are dropped",
         };
         line("engine", &format!("salt, by {} on {interfaces}", self.backend()))
-            + &line("salted", &policy.scope().replacen("udp and tcp", "udp", 1))
+            + &line("salted", &self.scope(policy))
             + &line("ports", &format!("{} of them, {:.1} bits", ports.count(), ports.bits()))
             + &line("IDs", "65536 of them, 16.0 bits")
             + &line("both", "are drawn for every query")
