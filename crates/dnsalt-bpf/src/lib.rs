@@ -70,13 +70,23 @@ pub fn install(
 ) -> Result<(), BpfError> {
     let plan = Plan::of(policy)?;
     let pins = pins_in(bpffs)?;
+    let mounted = pins::mount_bpffs(bpffs)?;
     let there = pins.fit()?;
-    let done = put_in(&pins, &plan, there, interfaces, hook);
+    let mut done = put_in(&pins, &plan, there, interfaces, hook);
+    if mounted && done.is_ok() {
+        done = pins.mark(MOUNTED);
+    }
     if done.is_err() && !there {
         let _ = take_out(&pins);
+        if mounted {
+            pins::unmount_bpffs(bpffs);
+        }
     }
     done
 }
+
+/// A mark: the bpffs was mounted by us.
+const MOUNTED: &str = "mounted";
 
 fn pins_in(bpffs: &Path) -> Result<Pins, BpfError> {
     Pins::of(bpffs).map_err(|cause| BpfError::Bpffs { dir: bpffs.to_owned(), cause })
@@ -135,7 +145,13 @@ fn attached(pins: &Pins) -> Vec<u32> {
 /// # Errors
 /// When something that is pinned cannot be removed.
 pub fn remove(bpffs: &Path) -> Result<(), BpfError> {
-    take_out(&pins_in(bpffs)?)
+    let pins = pins_in(bpffs)?;
+    let mounted = pins.has(MOUNTED);
+    take_out(&pins)?;
+    if mounted {
+        pins::unmount_bpffs(bpffs);
+    }
+    Ok(())
 }
 
 fn take_out(pins: &Pins) -> Result<(), BpfError> {

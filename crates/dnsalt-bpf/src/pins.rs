@@ -6,9 +6,10 @@
 //!       link-out-7, link-in-7       tcx links on interface 7; removed, they detach
 //!       clsact-7                    there are filters on interface 7
 //!       clsact-made-7               and the qdisc that holds them is ours
+//!       mounted                     and so is the bpffs
 //! ```
 //!
-//! Nothing but maps and links can lie in a bpffs: the last two are names for the map `CONFIG`.
+//! Nothing but maps and links can lie in a bpffs: the last three are names for the map `CONFIG`.
 
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -17,7 +18,7 @@ use std::path::{Path, PathBuf};
 
 use aya::maps::MapData;
 use rustix::fs::statfs;
-use rustix::mount::{MountFlags, mount};
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 use crate::BpfError;
 use crate::object::{MAPS, failed};
@@ -32,35 +33,54 @@ pub(crate) struct Pins {
     dir: PathBuf,
 }
 
-/// A bpffs that lasts: the one named, or the usual one, mounted if need be.
+/// A bpffs that lasts: the one named, or the usual one, which is mounted when something is to be kept
+/// there.
 ///
 /// # Errors
 /// When there is none, or it would go with this command.
 pub fn bpffs(named: Option<&Path>) -> Result<PathBuf, BpfError> {
-    let failed = |dir: &Path, cause: io::Error| BpfError::Bpffs { dir: dir.to_owned(), cause };
     if let Some(dir) = named {
         return match is_bpffs(dir) {
             Ok(true) => Ok(dir.to_owned()),
-            Ok(false) => Err(failed(dir, io::Error::other("not a bpffs"))),
-            Err(cause) => Err(failed(dir, cause)),
+            Ok(false) => Err(no_bpffs(dir, io::Error::other("not a bpffs"))),
+            Err(cause) => Err(no_bpffs(dir, cause)),
         };
     }
     let dir = Path::new(USUAL);
     // What is mounted there already was not mounted by us for ourselves.
-    if is_bpffs(dir).map_err(|cause| failed(dir, cause))? {
+    if is_bpffs(dir).map_err(|cause| no_bpffs(dir, cause))? || mounts_last() {
         return Ok(dir.to_owned());
     }
-    if !mounts_last() {
-        // What the first process sees lasts, if it can be seen from here.
-        let lasting = Path::new("/proc/1/root").join(&USUAL[1..]);
-        return match is_bpffs(&lasting) {
-            Ok(true) => Ok(lasting),
-            _ => Err(BpfError::ShortLived),
-        };
+    // What the first process sees lasts, if it can be seen from here.
+    let lasting = Path::new("/proc/1/root").join(&USUAL[1..]);
+    match is_bpffs(&lasting) {
+        Ok(true) => Ok(lasting),
+        _ => Err(BpfError::ShortLived),
+    }
+}
+
+fn no_bpffs(dir: &Path, cause: io::Error) -> BpfError {
+    BpfError::Bpffs { dir: dir.to_owned(), cause }
+}
+
+/// Mounts a bpffs where there is none yet; whether it did.
+pub(crate) fn mount_bpffs(dir: &Path) -> Result<bool, BpfError> {
+    if is_bpffs(dir).map_err(|cause| no_bpffs(dir, cause))? {
+        return Ok(false);
     }
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-    mount("bpf", dir, "bpf", flags, c"mode=0700").map_err(|cause| failed(dir, cause.into()))?;
-    Ok(dir.to_owned())
+    mount("bpf", dir, "bpf", flags, c"mode=0700").map_err(|cause| no_bpffs(dir, cause.into()))?;
+    Ok(true)
+}
+
+/// Takes away a bpffs that we mounted, unless somebody has something there.
+pub(crate) fn unmount_bpffs(dir: &Path) {
+    // The kernel's own two, which are always there.
+    let own = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().ends_with(".debug");
+    let empty = fs::read_dir(dir).is_ok_and(|entries| entries.flatten().all(|entry| own(&entry)));
+    if empty {
+        let _ = unmount(dir, UnmountFlags::empty());
+    }
 }
 
 /// The bpffs in which something of ours would be, if there is one.

@@ -134,6 +134,27 @@ fn what_is_damaged_is_told() {
     assert!(ports(&network) > 35);
 }
 
+/// A lab host has mounts of its own, but so have those who start programs there.
+#[test]
+fn the_usual_bpffs_is_mounted_and_unmounted_again() {
+    let Some(network) = network(&["tc"]) else { return };
+    let gateway = &network.net.gateway;
+    let shell = |script: &str| {
+        // All ancestors have the same mounts: the script is the first process.
+        let script = format!(
+            "unshare --mount --pid --fork --mount-proc sh -euc '
+                umount -l /sys; mount -t sysfs other /sys; {script}
+                stat -f -c %T /sys/fs/bpf'"
+        );
+        gateway.sh(&script).unwrap()
+    };
+    assert_eq!(shell(&format!("{BIN} up --engine salt --dry-run > /dev/null;")), "sysfs\n");
+    assert_eq!(shell(&format!("{BIN} up --engine salt --no-health > /dev/null;")), "bpf_fs\n");
+    gateway.sh("rm -rf /run/dnsalt").unwrap();
+    let both = format!("{BIN} up --engine salt --no-health > /dev/null; {BIN} down > /dev/null;");
+    assert_eq!(shell(&both), "sysfs\n");
+}
+
 #[test]
 fn where_it_would_not_last_it_refuses_and_auto_falls_back() {
     let Some(network) = network(&["tc", "nft"]) else { return };
