@@ -20,6 +20,7 @@ mod attach;
 mod clsact;
 mod counters;
 mod error;
+mod events;
 mod link;
 mod object;
 mod pins;
@@ -35,6 +36,7 @@ use dnsalt_salt::layout::{Config, Counter};
 pub use attach::Hook;
 pub use counters::name as counter_name;
 pub use error::BpfError;
+pub use events::{Events, wait as wait_for_events};
 pub use pins::{bpffs, find_bpffs};
 
 use object::{Object, Plain, failed};
@@ -159,14 +161,6 @@ fn take_out(pins: &Pins) -> Result<(), BpfError> {
         attach::detach(pins, index);
     }
     pins.clear().map_err(|cause| BpfError::Bpffs { dir: pins.dir().to_owned(), cause })
-}
-
-/// Gives each CPU a new key for its random numbers.
-///
-/// # Errors
-/// When the engine is not installed here.
-pub fn renew_keys(bpffs: &Path) -> Result<(), BpfError> {
-    Object::load(pins_in(bpffs)?.dir())?.set_random()
 }
 
 /// What is installed.

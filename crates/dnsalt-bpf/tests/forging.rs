@@ -4,16 +4,18 @@
 mod common;
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use common::{
-    await_next, client, down, installed, is_quiet, network, query, reply, socket, up_for_a_while,
-    with_id,
+    BPFFS, await_next, client, down, installed, is_quiet, network, query, reply, socket,
+    up_for_a_while, with_id,
 };
+use dnsalt_bpf::Events;
 use dnsalt_lab::topology::Gateway;
 use dnsalt_policy::Settings;
-use dnsalt_salt::layout::Counter;
+use dnsalt_salt::layout::{Counter, Event};
 use dnsalt_wire::dns::Message;
 
 fn count(network: &Gateway, counter: Counter) -> u64 {
@@ -59,6 +61,17 @@ fn after_a_near_miss_the_client_is_sent_to_tcp() {
     }
     assert_eq!(count(&network, Counter::WrongId), 4);
     assert_eq!(count(&network, Counter::AnsweredTc), 2);
+    // And somebody is told.
+    let events: Vec<Event> = network.gateway.run(|| {
+        let events = Events::open(Path::new(BPFFS)).unwrap();
+        assert!(dnsalt_bpf::wait_for_events(&events, Duration::from_secs(5)).unwrap());
+        events.collect()
+    });
+    assert_eq!(events.len(), 4);
+    for event in events {
+        assert_eq!((event.counter, event.id ^ 1), (Counter::WrongId as u32, event.wanted_id));
+        assert!(network.servers().contains(&IpAddr::from(event.server)), "{event:?}");
+    }
 }
 
 #[test]
