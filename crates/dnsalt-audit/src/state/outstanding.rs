@@ -99,9 +99,9 @@ pub(crate) struct Keyed {
 }
 
 impl Keyed {
-    pub(crate) fn of(event: &Event, client: u64) -> Self {
+    /// Given the hashes of client and server.
+    pub(crate) fn of(event: &Event, client: u64, server: u64) -> Self {
         const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
-        let server = event.server.hash();
         let ports = u64::from(event.port) << 16 | u64::from(event.id);
         Keyed {
             exact: split(mix(client ^ server.rotate_left(17) ^ ports.wrapping_mul(ODD))),

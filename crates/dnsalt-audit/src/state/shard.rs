@@ -61,10 +61,15 @@ impl Default for Shard {
 }
 
 /// The place of an address in a list, with a new place for a new one; whether it is new.
-fn place(index: &mut HashTable<u32>, list: &[Address], address: Address) -> (usize, bool) {
+fn place(
+    index: &mut HashTable<u32>,
+    list: &[Address],
+    address: Address,
+    hash: u64,
+) -> (usize, bool) {
     use hashbrown::hash_table::Entry;
     let at = |place: u32| list[place as usize];
-    match index.entry(address.hash(), |i| at(*i) == address, |i| at(*i).hash()) {
+    match index.entry(hash, |i| at(*i) == address, |i| at(*i).hash()) {
         Entry::Occupied(entry) => (*entry.get() as usize, false),
         Entry::Vacant(entry) => {
             entry.insert(u32::try_from(list.len()).unwrap_or(u32::MAX));
@@ -92,11 +97,11 @@ impl Shard {
     }
 
     fn look_up(&mut self, event: &Event) -> Found {
-        let hash = event.client.hash();
-        let keyed = Keyed::of(event, hash);
+        let (hash, server_hash) = (event.client.hash(), event.server.hash());
+        let keyed = Keyed::of(event, hash, server_hash);
         self.outstanding.touch(keyed);
         let server = match event.kind {
-            Kind::Query(_) => self.server(event.server),
+            Kind::Query(_) => self.server(event.server, server_hash),
             _ => 0,
         };
         Found { keyed, resolver: self.known(event.client, hash), server }
@@ -210,8 +215,8 @@ impl Shard {
     }
 
     /// The index of a server, which is new to the list if need be.
-    fn server(&mut self, address: Address) -> u32 {
-        let (at, new) = place(&mut self.server_index, &self.servers, address);
+    fn server(&mut self, address: Address, hash: u64) -> u32 {
+        let (at, new) = place(&mut self.server_index, &self.servers, address, hash);
         if new {
             self.servers.push(address);
         }
@@ -258,7 +263,8 @@ impl Shard {
 
     /// Takes over a resolver from elsewhere, whose samples name servers by an index into `servers`.
     pub(super) fn absorb(&mut self, other: Resolver, servers: &[Address]) {
-        let table: Vec<u32> = servers.iter().map(|address| self.server(*address)).collect();
+        let table: Vec<u32> =
+            servers.iter().map(|address| self.server(*address, address.hash())).collect();
         let at = self.resolver_at(other.address, other.address.hash());
         let resolver = &mut self.resolvers[at];
         resolver.counters.add(&other.counters);
