@@ -52,7 +52,7 @@ fn is_query(skb: Skb) -> bool {
     }
     if skb.is_several() {
         kernel.count(Counter::Unsalted);
-        egress::pass(&kernel, work.ip.src, dns.src_port);
+        dnsalt_salt::pass(&kernel, work.ip.src, dns.src_port);
         return false;
     }
     work.dns = dns;

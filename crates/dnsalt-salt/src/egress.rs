@@ -11,7 +11,7 @@ use crate::question::Question;
 use crate::recent::{self, Place};
 use crate::servers;
 use crate::slot::{self, Entry, State, TAINTED};
-use crate::tables::{passed_index, slot_index};
+use crate::tables::{pass, slot_index};
 use crate::{Address, Tables};
 
 /// Draws before the table counts as full. Where half of the slots are taken, all fail for one query
@@ -149,16 +149,6 @@ fn full<T: Tables>(tables: &T, query: &Query) -> Verdict {
     }
     pass(tables, query.client, query.client_port);
     Verdict::Pass
-}
-
-/// Remembers that a query left as it was, so that its reply is let through.
-#[inline(always)]
-pub fn pass<T: Tables>(tables: &T, client: Address, port: u16) {
-    let config = tables.config();
-    if let Some(until) = tables.passed(passed_index(config.key[0], client, port)) {
-        // 0 means never.
-        until.store(tables.now().wrapping_add(config.lifetime) | 1);
-    }
 }
 
 const _: () = assert!(PORT_BITS == 16);

@@ -4,9 +4,8 @@
 
 use crate::ingress::Origin;
 use crate::layout::Counter;
-use crate::slot::after;
 use crate::slot::{State, is_client, is_server, is_still};
-use crate::tables::{passed_index, slot_index};
+use crate::tables::{is_let_through, slot_index};
 use crate::{Address, Tables};
 
 /// What is quoted of a query.
@@ -52,11 +51,8 @@ pub fn error<T: Tables>(tables: &T, quote: &Quote) -> Verdict {
             return Verdict::Translate(origin);
         }
     }
-    if let Some(until) = tables.passed(passed_index(config.key[0], quote.client, quote.port)) {
-        let until = until.load();
-        if until != 0 && after(until, now) {
-            return Verdict::Pass;
-        }
+    if is_let_through(tables, quote.client, quote.port) {
+        return Verdict::Pass;
     }
     tables.count(Counter::IcmpDropped);
     Verdict::Drop

@@ -11,8 +11,8 @@
 use crate::layout::{Counter, Event, PORT_BITS, Slot, WAYS, flags};
 use crate::question::Question;
 use crate::servers;
-use crate::slot::{self, DONE, LIVE, State, TAINTED, after, is_client, is_server, is_still};
-use crate::tables::{passed_index, slot_index};
+use crate::slot::{self, DONE, LIVE, State, TAINTED, is_client, is_server, is_still};
+use crate::tables::{is_let_through, slot_index};
 use crate::{Address, Tables};
 
 /// A reply that comes in.
@@ -128,18 +128,9 @@ fn right<T: Tables>(tables: &T, reply: &Reply, slot: &Slot, state: State) -> Ver
 /// A reply to a port at which nobody waits for this server.
 #[inline(always)]
 fn unasked<T: Tables>(tables: &T, reply: &Reply) -> Verdict {
-    let config = tables.config();
-    let now = tables.now();
-    if config.grace_until != 0 && after(config.grace_until, now) {
+    if is_let_through(tables, reply.client, reply.port) {
         tables.count(Counter::Passed);
         return Verdict::Pass;
-    }
-    if let Some(until) = tables.passed(passed_index(config.key[0], reply.client, reply.port)) {
-        let until = until.load();
-        if until != 0 && after(until, now) {
-            tables.count(Counter::Passed);
-            return Verdict::Pass;
-        }
     }
     if taint_all(tables, reply) {
         return near_miss_of(tables, reply, Counter::WrongServer, 0);

@@ -40,4 +40,4 @@ mod tables;
 pub mod word;
 
 pub use address::Address;
-pub use tables::Tables;
+pub use tables::{Tables, pass};

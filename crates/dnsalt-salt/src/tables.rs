@@ -1,7 +1,8 @@
 //! What the engine needs of the world: maps of the kernel there, plain memory in tests.
 
 use crate::Address;
-use crate::layout::{Config, Counter, Event, Recent, Server, Slot};
+use crate::layout::{Config, Counter, Event, PASSED, PORT_BITS, Recent, Server, Slot, WAYS};
+use crate::slot::after;
 use crate::word::Word32;
 /// Maps, a clock, random numbers. An index beyond a table's end gives nothing; there is none.
 pub trait Tables {
@@ -48,14 +49,31 @@ impl Config {
 /// The slot of a client and a server at a port.
 #[inline(always)]
 pub(crate) fn slot_index(key: u64, client: Address, server: Address, port: u16) -> u32 {
-    use crate::layout::{PORT_BITS, WAYS};
     let way = client.mixed(server, key) as u32 & (WAYS - 1);
     way << PORT_BITS | u32::from(port)
 }
 
-/// The place of a client and its port among those that were passed on.
+/// Remembers that a query left as it was, so that what comes back is let through.
 #[inline(always)]
-pub(crate) fn passed_index(key: u64, client: Address, port: u16) -> u32 {
+pub fn pass<T: Tables>(tables: &T, client: Address, port: u16) {
+    if let Some(until) = passed(tables, client, port) {
+        // 0 means never.
+        until.store(tables.now().wrapping_add(tables.config().lifetime) | 1);
+    }
+}
+
+/// Whether what comes to a port is let through though no query waits there: it may belong to one that
+/// left as it was, or before the engine was there.
+#[inline(always)]
+pub(crate) fn is_let_through<T: Tables>(tables: &T, client: Address, port: u16) -> bool {
+    let lasts = |until: u32| until != 0 && after(until, tables.now());
+    lasts(tables.config().grace_until)
+        || passed(tables, client, port).is_some_and(|until| lasts(until.load()))
+}
+
+#[inline(always)]
+fn passed<T: Tables>(tables: &T, client: Address, port: u16) -> Option<&Word32> {
     let port = Address { high: 0, low: u64::from(port) };
-    client.mixed(port, key) as u32 & (crate::layout::PASSED - 1)
+    let place = client.mixed(port, tables.config().key[0]) as u32 & (PASSED - 1);
+    tables.passed(place)
 }

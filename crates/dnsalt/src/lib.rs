@@ -21,6 +21,7 @@ mod engine;
 mod exit;
 mod health;
 mod interfaces;
+mod netlink;
 mod new_file;
 mod output;
 mod probe;
