@@ -174,14 +174,14 @@ fn a_million_queries_come_through_and_nothing_is_found_in_them() {
     // As one whom both servers see, and single clients.
     let single = |text: &str| {
         let client: IpAddr = text.parse().unwrap();
-        judged(seen.iter().filter(|one| one.client == client))
+        judged(seen.iter().filter(|one| one.client == client).take(100_000))
     };
     let judgements = std::thread::scope(|scope| {
         let all = scope.spawn(|| judged(&seen));
         let [a, b] = ADDRESSES.map(|[first, _]| single(first));
         [all.join().unwrap(), a, b]
     });
-    for (judgement, sample) in judgements.into_iter().zip([1_000_000, 250_000, 250_000]) {
+    for (judgement, sample) in judgements.into_iter().zip([1_000_000, 100_000, 100_000]) {
         assert_eq!(judgement.sample, sample);
         assert!(judgement.findings.is_empty(), "{judgement:#?}");
     }
