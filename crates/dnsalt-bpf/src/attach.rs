@@ -48,7 +48,8 @@ pub(crate) const LINKS: [&str; 2] = ["link-out-", "link-in-"];
 pub(crate) const FILTERS: &str = "clsact-";
 const MADE: &str = "clsact-made-";
 
-const WAYS: [TcAttachType; 2] = [TcAttachType::Egress, TcAttachType::Ingress];
+/// What salts, and what restores.
+pub(crate) const WAYS: [TcAttachType; 2] = [TcAttachType::Egress, TcAttachType::Ingress];
 
 /// As near to the wire as it goes: what leaves meets us last, what comes in first. Filters run from the
 /// lowest number on.
@@ -60,44 +61,37 @@ fn order(way: TcAttachType) -> LinkOrder {
     if way == TcAttachType::Egress { LinkOrder::last() } else { LinkOrder::first() }
 }
 
-/// Puts both programs on an interface of this network namespace; where they are, new ones take their
-/// places without a gap.
+/// Puts the program for one way on an interface of this network namespace; where it is, the new one
+/// takes its place without a gap.
 pub(crate) fn attach(
     object: &mut Object,
     pins: &Pins,
     interface: &str,
     hook: Hook,
+    way: TcAttachType,
 ) -> Result<(), BpfError> {
     let refused = |cause| BpfError::Interface { interface: interface.to_owned(), cause };
     let index = link::index(interface).map_err(refused)?;
     let ethernet = link::is_ethernet(interface).map_err(refused)?;
-    let programs = if ethernet {
-        ["salt_out_ether", "salt_in_ether"]
-    } else {
-        ["salt_out_raw", "salt_in_raw"]
+    let (program, prefix) = match (way, ethernet) {
+        (TcAttachType::Egress, true) => ("salt_out_ether", LINKS[0]),
+        (TcAttachType::Egress, false) => ("salt_out_raw", LINKS[0]),
+        (_, true) => ("salt_in_ether", LINKS[1]),
+        (_, false) => ("salt_in_raw", LINKS[1]),
     };
     if hook == Hook::Clsact {
         let clsact = Clsact::ensure(index).map_err(refused)?;
         if clsact == Clsact::Made {
             pins.mark(&format!("{MADE}{index}"))?;
         }
-    }
-    for ((program, way), prefix) in programs.into_iter().zip(WAYS).zip(LINKS) {
-        let done = match hook {
-            Hook::Tcx => tcx(object, pins, &format!("{prefix}{index}"), interface, program, way),
-            Hook::Clsact => filter(object, interface, program, way),
-        };
-        done.map_err(|cause| BpfError::Attach {
-            program,
-            interface: interface.to_owned(),
-            hook,
-            cause,
-        })?;
-    }
-    if hook == Hook::Clsact {
+        // Before the filters, which nobody would know of if we were killed between.
         pins.mark(&format!("{FILTERS}{index}"))?;
     }
-    Ok(())
+    let done = match hook {
+        Hook::Tcx => tcx(object, pins, &format!("{prefix}{index}"), interface, program, way),
+        Hook::Clsact => filter(object, interface, program, way),
+    };
+    done.map_err(|cause| BpfError::Attach { program, interface: interface.to_owned(), hook, cause })
 }
 
 type Cause = Box<dyn std::error::Error + Send + Sync>;
@@ -166,26 +160,31 @@ pub(crate) fn is_whole(interface: &str, index: u32, hook: Hook) -> bool {
     })
 }
 
-/// Takes both programs off an interface.
-pub(crate) fn detach(pins: &Pins, index: u32) {
-    for pin in LINKS.map(|prefix| format!("{prefix}{index}")) {
-        // It goes without this too, a moment later.
-        let _ = syscall::detach(&pins.path(&pin));
-        pins.remove(&pin);
-    }
-    if !pins.has(&format!("{FILTERS}{index}")) {
-        return;
-    }
-    // An interface that is gone has taken its filters along.
-    if let Ok(interface) = link::name(index) {
-        for way in WAYS {
-            // Dropped, it is detached.
-            drop(our_filter(&interface, way));
+/// Takes both programs off interfaces: of all of them first what salts, then what restores.
+pub(crate) fn detach(pins: &Pins, indices: &[u32]) {
+    for (way, prefix) in WAYS.into_iter().zip(LINKS) {
+        for index in indices {
+            detach_one(pins, *index, way, &format!("{prefix}{index}"));
         }
+    }
+    for index in indices {
         if pins.has(&format!("{MADE}{index}")) {
-            Clsact::remove(index);
+            Clsact::remove(*index);
         }
+        pins.remove(&format!("{FILTERS}{index}"));
+        pins.remove(&format!("{MADE}{index}"));
     }
-    pins.remove(&format!("{FILTERS}{index}"));
-    pins.remove(&format!("{MADE}{index}"));
+}
+
+fn detach_one(pins: &Pins, index: u32, way: TcAttachType, pin: &str) {
+    // It goes without this too, a moment later.
+    let _ = syscall::detach(&pins.path(pin));
+    pins.remove(pin);
+    // An interface that is gone has taken its filters along.
+    if pins.has(&format!("{FILTERS}{index}"))
+        && let Ok(interface) = link::name(index)
+    {
+        // Dropped, it is detached.
+        drop(our_filter(&interface, way));
+    }
 }

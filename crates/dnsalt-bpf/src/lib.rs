@@ -74,7 +74,7 @@ pub fn install(
     let pins = pins_in(bpffs)?;
     let mounted = pins::mount_bpffs(bpffs)?;
     let there = pins.fit()?;
-    let mut done = put_in(&pins, &plan, there, interfaces, hook);
+    let mut done = put_in(&pins, &plan, interfaces, hook);
     if mounted && done.is_ok() {
         done = pins.mark(MOUNTED);
     }
@@ -94,41 +94,66 @@ fn pins_in(bpffs: &Path) -> Result<Pins, BpfError> {
     Pins::of(bpffs).map_err(|cause| BpfError::Bpffs { dir: bpffs.to_owned(), cause })
 }
 
-fn put_in(
-    pins: &Pins,
-    plan: &Plan,
-    there: bool,
-    interfaces: &[String],
-    hook: Hook,
-) -> Result<(), BpfError> {
+fn put_in(pins: &Pins, plan: &Plan, interfaces: &[String], hook: Hook) -> Result<(), BpfError> {
     pins.make().map_err(|cause| BpfError::Bpffs { dir: pins.dir().to_owned(), cause })?;
     let mut object = Object::load(pins.dir())?;
     let mut config = plan.config;
-    if there {
-        let before = object.config()?;
-        (config.key, config.grace_until) = (before.key, before.grace_until);
-    } else {
-        config.key = object::key()?;
-        // 0 means never.
-        config.grace_until = plan::now().wrapping_add(config.lifetime) | 1;
-    }
+    let before = object.config()?;
+    // Maps that were made and never used belong to an installation that was interrupted.
+    let first = before.key == [0, 0];
+    config.key = if first { object::key()? } else { before.key };
     object.set_ports(&plan.ports)?;
     object.set_random()?;
     for (name, prefixes) in [("FROM", &plan.from), ("TO", &plan.to), ("NO_TCP", &plan.no_tcp)] {
         object.set_prefixes(name, prefixes)?;
     }
+    let others = others(pins, interfaces);
+    let settled = !first && others.is_empty() && incomplete(interfaces, hook).is_empty();
+    config.grace_until =
+        if settled { plan::sooner(before.grace_until, config.lifetime) } else { plan::far() };
     // Last: from here on the programs work.
     object.set_config(config)?;
-    let before = attached(pins);
-    let mut kept = Vec::new();
-    for interface in interfaces {
-        attach::attach(&mut object, pins, interface, hook)?;
-        kept.extend(link::index(interface).ok());
+    let done = attach_all(&mut object, pins, interfaces, hook);
+    if done.is_ok() {
+        attach::detach(pins, &others);
+    } else {
+        attach::detach(pins, &incomplete(interfaces, hook));
     }
-    for index in before.into_iter().filter(|index| !kept.contains(index)) {
-        attach::detach(pins, index);
+    if !settled {
+        config.grace_until = plan::soon(config.lifetime);
+        object.set_config(config)?;
+    }
+    done
+}
+
+/// What restores first, on all interfaces, then what salts. Whoever kills us between leaves programs that
+/// let in every reply, as long as the grace lasts: names resolve.
+fn attach_all(
+    object: &mut Object,
+    pins: &Pins,
+    interfaces: &[String],
+    hook: Hook,
+) -> Result<(), BpfError> {
+    for way in attach::WAYS.into_iter().rev() {
+        for interface in interfaces {
+            attach::attach(object, pins, interface, hook, way)?;
+        }
     }
     Ok(())
+}
+
+/// Interfaces that have something of ours and are not to have it, by their indices.
+fn others(pins: &Pins, interfaces: &[String]) -> Vec<u32> {
+    let kept: Vec<_> = interfaces.iter().filter_map(|name| link::index(name).ok()).collect();
+    attached(pins).into_iter().filter(|index| !kept.contains(index)).collect()
+}
+
+/// Those of some interfaces that have not both programs, by their indices.
+fn incomplete(interfaces: &[String], hook: Hook) -> Vec<u32> {
+    let all = interfaces.iter().filter_map(|name| Some((name, link::index(name).ok()?)));
+    all.filter(|(name, index)| !attach::is_whole(name, *index, hook))
+        .map(|(_, index)| index)
+        .collect()
 }
 
 /// The interfaces that have something of ours, by their indices.
@@ -157,9 +182,10 @@ pub fn remove(bpffs: &Path) -> Result<(), BpfError> {
 }
 
 fn take_out(pins: &Pins) -> Result<(), BpfError> {
-    for index in attached(pins) {
-        attach::detach(pins, index);
-    }
+    // Whoever kills us half-way leaves programs that let in every reply. Maps of another version, or
+    // none, are no reason to stay.
+    let _ = object::let_in(pins);
+    attach::detach(pins, &attached(pins));
     pins.clear().map_err(|cause| BpfError::Bpffs { dir: pins.dir().to_owned(), cause })
 }
 

@@ -3,13 +3,14 @@
 
 use std::path::Path;
 
-use aya::maps::{Array, LpmTrie, MapData, MapError, PerCpuArray, PerCpuValues};
+use aya::maps::{Array, LpmTrie, Map, MapData, MapError, PerCpuArray, PerCpuValues};
 use aya::programs::SchedClassifier;
 use aya::util::nr_cpus;
 use aya::{Ebpf, EbpfLoader, Pod};
 use dnsalt_salt::layout::{Config, Random};
 
-use crate::BpfError;
+use crate::pins::Pins;
+use crate::{BpfError, plan};
 
 /// As `./x bpf` wrote it.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(
@@ -158,6 +159,16 @@ impl Object {
         }
         Ok(())
     }
+}
+
+/// Makes the programs that are installed let in every reply, for now.
+pub(crate) fn let_in(pins: &Pins) -> Result<(), BpfError> {
+    let data = MapData::from_pin(pins.path("CONFIG")).map_err(failed("CONFIG"))?;
+    let map = Map::from_map_data(data).map_err(failed("CONFIG"))?;
+    let mut map = Array::<_, Plain<Config>>::try_from(map).map_err(failed("CONFIG"))?;
+    let config = map.get(&0, 0).map_err(failed("CONFIG"))?.0;
+    let config = Config { grace_until: plan::far(), ..config };
+    map.set(0, Plain(config), 0).map_err(failed("CONFIG"))
 }
 
 pub(crate) fn failed(map: &'static str) -> impl Fn(MapError) -> BpfError {

@@ -141,23 +141,20 @@ impl Pins {
         self.path(name).exists()
     }
 
-    /// Whether the maps are there. That they are of this version has to be looked at: the loader takes
-    /// whatever it finds.
+    /// Whether all maps are there; some are, where somebody was interrupted. That they are of this version
+    /// has to be looked at: the loader takes whatever it finds.
     pub(crate) fn fit(&self) -> Result<bool, BpfError> {
-        let there = MAPS.iter().filter(|(name, _, _)| self.has(name)).count();
-        if there == 0 {
-            return Ok(false);
-        }
-        for (name, key, value) in MAPS {
+        let there: Vec<_> = MAPS.into_iter().filter(|(name, _, _)| self.has(name)).collect();
+        for (name, key, value) in &there {
             let fits = MapData::from_pin(self.path(name)).and_then(|map| {
                 let info = map.info()?;
-                Ok(info.key_size() as usize == key && info.value_size() as usize == value)
+                Ok(info.key_size() as usize == *key && info.value_size() as usize == *value)
             });
             if !fits.unwrap_or(false) {
                 return Err(BpfError::OtherVersion(self.dir.clone()));
             }
         }
-        Ok(true)
+        Ok(there.len() == MAPS.len())
     }
 
     /// A name for the map `CONFIG`, as a mark.

@@ -1,5 +1,9 @@
 //! Those who act in the lab's networks.
 
 mod dns_server;
+mod frames;
+mod tun;
 
 pub use dns_server::{DnsServer, Seen};
+pub use frames::Frames;
+pub use tun::Tun;

@@ -3,13 +3,11 @@
 
 mod common;
 
-use common::judged::{Resolver, assert_broken, names};
+use common::judged::{assert_broken, names};
 use common::network;
+use common::resolvers::{self, Resolver};
 use common::unpacked::network_with;
 use serde_json::Value;
-
-/// Where the resolvers listen, on their host; for dig.
-const AT: &str = "-p 5300 @127.0.0.1";
 
 #[track_caller]
 fn assert_fair(judgement: &Value) {
@@ -17,80 +15,41 @@ fn assert_fair(judgement: &Value) {
     assert!(names(judgement).iter().all(|name| *name == "port-per-server"), "{judgement:#}");
 }
 
+#[track_caller]
+fn assert_fixed(fixed: bool, judgement: &Value) {
+    if fixed {
+        assert_broken(judgement, &["fixed-port"]);
+    } else {
+        assert_fair(judgement);
+    }
+}
+
 #[test]
 fn bind_with_a_fixed_port_and_without() {
     let Some(network) = network(&["named", "dig"]) else { return };
-    let host = &network.net.resolver;
-    host.sh("mount -t tmpfs tmpfs /etc/bind; mount -t tmpfs tmpfs /var/cache/bind").unwrap();
     for (fixed, source) in [(true, "query-source address * port 33553;"), (false, "")] {
-        let configuration = format!(
-            "options {{ directory \"/var/cache/bind\"; port 5300; listen-on {{ 127.0.0.1; }};
-            listen-on-v6 {{ none; }}; {source} forward only; forwarders {{ 10.53.2.53 port 53; }};
-            dnssec-validation no; pid-file none; session-keyfile none; }}; controls {{ }};\n"
-        );
-        host.run(move || std::fs::write("/etc/bind/named.conf", configuration).unwrap());
-        let named = Resolver::start(host, AT, "named", &["-g", "-c", "/etc/bind/named.conf"]);
-        let judgement = named.judged(&network, 120);
-        drop(named);
-        if fixed {
-            assert_broken(&judgement, &["fixed-port"]);
-        } else {
-            assert_fair(&judgement);
-        }
+        let options = format!("{source} forwarders {{ 10.53.2.53 port 53; }};");
+        let named = resolvers::bind(&network.net.resolver, &options);
+        assert_fixed(fixed, &named.judged(&network, 120));
     }
 }
 
 #[test]
 fn unbound_with_a_fixed_port_and_without() {
     let Some(network) = network(&["unbound", "dig"]) else { return };
-    let host = &network.net.resolver;
-    host.sh("mount -t tmpfs tmpfs /etc/unbound").unwrap();
-    for (fixed, ports) in
-        [(true, "outgoing-port-avoid: 0-65535\n outgoing-port-permit: 41000"), (false, "")]
-    {
-        let configuration = format!(
-            "server:\n interface: 127.0.0.1\n port: 5300\n username: \"\"\n chroot: \"\"\n
-            pidfile: \"\"\n use-syslog: no\n do-daemonize: no\n module-config: \"iterator\"\n {ports}\n
-            forward-zone:\n name: \".\"\n forward-addr: 10.53.2.53\n"
-        );
-        host.run(move || std::fs::write("/etc/unbound/unbound.conf", configuration).unwrap());
-        let unbound =
-            Resolver::start(host, AT, "unbound", &["-d", "-c", "/etc/unbound/unbound.conf"]);
-        let judgement = unbound.judged(&network, 120);
-        drop(unbound);
-        if fixed {
-            assert_broken(&judgement, &["fixed-port"]);
-        } else {
-            assert_fair(&judgement);
-        }
+    let port = "outgoing-port-avoid: 0-65535\n outgoing-port-permit: 41000";
+    for (fixed, lines) in [(true, port), (false, "")] {
+        let unbound = resolvers::unbound(&network.net.resolver, lines);
+        assert_fixed(fixed, &unbound.judged(&network, 120));
     }
 }
 
 #[test]
 fn dnsmasq_with_a_fixed_port_and_without() {
     let Some(network) = network(&["dnsmasq", "dig"]) else { return };
-    let host = &network.net.resolver;
-    for (fixed, ports) in [(true, &["--query-port=33554"][..]), (false, &[])] {
-        let mut args = vec![
-            "--no-daemon",
-            "--no-resolv",
-            "--no-hosts",
-            "--conf-file=/dev/null",
-            "--user=root",
-            "--listen-address=127.0.0.1",
-            "--bind-interfaces",
-            "--server=10.53.2.53",
-            "--port=5300",
-        ];
-        args.extend(ports);
-        let dnsmasq = Resolver::start(host, AT, "dnsmasq", &args);
-        let judgement = dnsmasq.judged(&network, 120);
-        drop(dnsmasq);
-        if fixed {
-            assert_broken(&judgement, &["fixed-port"]);
-        } else {
-            assert_fair(&judgement);
-        }
+    for (fixed, options) in [(true, &["--query-port=33554"][..]), (false, &[])] {
+        let dnsmasq = resolvers::dnsmasq(&network.net.resolver, options);
+        assert_fixed(fixed, &dnsmasq.judged(&network, 120));
     }
 }
 
@@ -101,7 +60,7 @@ fn powerdns_draws_from_all_ports() {
     let host = &network.net.resolver;
     let pdns = Resolver::start(
         host,
-        AT,
+        resolvers::AT,
         program,
         &[
             "--config-dir=/run",
@@ -134,7 +93,8 @@ fn knot_mixes_the_case_of_letters() {
         cache.size = 10 * MB
         policy.add(policy.all(policy.FORWARD('10.53.2.53')))\n";
     host.run(move || std::fs::write("/run/kresd.conf", configuration).unwrap());
-    let kresd = Resolver::start(host, AT, program, &["-n", "-c", "/run/kresd.conf", "/run"]);
+    let kresd =
+        Resolver::start(host, resolvers::AT, program, &["-n", "-c", "/run/kresd.conf", "/run"]);
     let judgement = kresd.judged(&network, 120);
     drop(kresd);
     assert_eq!(judgement["verdict"], "strong", "{judgement:#}");
@@ -147,24 +107,8 @@ fn knot_mixes_the_case_of_letters() {
 
 #[test]
 fn systemd_resolved_is_fair() {
-    let program = "/usr/lib/systemd/systemd-resolved";
+    let program = resolvers::SYSTEMD_RESOLVED;
     let Some(network) = network_with("systemd-resolved", program, &["dig"]) else { return };
-    let host = &network.net.resolver;
-    // It wants a user of its own, whom the machine need not have: the host has lists of its own. The
-    // host's /run is its own anyway, and there is no bus on it.
-    host.sh("user=systemd-resolve:x:65432:65432::/:/usr/sbin/nologin
-         echo $user | cat - /etc/passwd > /run/passwd; mount --bind /run/passwd /etc/passwd
-         echo systemd-resolve:x:65432: | cat - /etc/group > /run/group
-         mount --bind /run/group /etc/group
-         mkdir -p /run/systemd/resolved.conf.d")
-        .unwrap();
-    // The first DNS= forgets the servers of the machine's own resolved.conf.
-    let configuration = "[Resolve]\nDNS=\nDNS=10.53.2.53\nFallbackDNS=\nDomains=~.\nDNSSEC=no\n\
-        DNSOverTLS=no\nLLMNR=no\nMulticastDNS=no\nDNSStubListener=udp\n";
-    host.run(move || std::fs::write("/run/systemd/resolved.conf.d/lab.conf", configuration))
-        .unwrap();
-    let resolved = Resolver::start(host, "@127.0.0.53", program, &[]);
-    let judgement = resolved.judged(&network, 120);
-    drop(resolved);
-    assert_fair(&judgement);
+    let resolved = resolvers::systemd_resolved(&network.net.resolver);
+    assert_fair(&resolved.judged(&network, 120));
 }

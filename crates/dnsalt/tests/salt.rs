@@ -2,18 +2,16 @@
 
 mod common;
 
-use common::{BIN, Network, dnsalt, eventually, network, ports_seen};
+use common::{BIN, Network, SALT, dnsalt, eventually, mount_bpffs, network, ports_seen};
 use dnsalt_lab::Host;
 use serde_json::Value;
 use std::collections::HashSet;
 use std::time::Duration;
 
-const SALT: [&str; 5] = ["up", "--engine", "salt", "--bpffs", "/run/bpf"];
-
 /// The network, with a bpffs on the gateway.
 fn with_bpffs(programs: &[&str]) -> Option<Network> {
     let network = network(programs)?;
-    network.net.gateway.sh("mkdir -p /run/bpf && mount -t bpf bpf /run/bpf").unwrap();
+    mount_bpffs(&network.net.gateway);
     Some(network)
 }
 

@@ -4,10 +4,12 @@
 // Each test file uses some of it.
 #![allow(dead_code)]
 
+pub(crate) mod packet;
+
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dnsalt_bpf::{Hook, Installed};
 use dnsalt_lab::topology::{Gateway, gateway};
@@ -44,10 +46,20 @@ pub(crate) fn up_on(host: &Host, interface: &'static str, hook: Hook, settings: 
 
 /// Installed, and past the time in which replies to what was asked before are let through.
 pub(crate) fn up_for_a_while(network: &Gateway, settings: &Settings) {
+    up_on_for_a_while(&network.gateway, "wan0", Hook::of_kernel(), settings);
+}
+
+/// The same on any interface of any host that has a bpffs.
+pub(crate) fn up_on_for_a_while(
+    host: &Host,
+    interface: &'static str,
+    hook: Hook,
+    settings: &Settings,
+) {
     let short = Settings { lifetime: Some(1), ..settings.clone() };
-    up(network, &short);
+    up_on(host, interface, hook, &short);
     std::thread::sleep(Duration::from_millis(1100));
-    up(network, settings);
+    up_on(host, interface, hook, settings);
 }
 
 pub(crate) fn down(host: &Host) {
@@ -114,6 +126,16 @@ pub(crate) fn await_next(socket: &UdpSocket) -> (Vec<u8>, SocketAddr) {
 /// Whether nothing comes.
 pub(crate) fn is_quiet(socket: &UdpSocket) -> bool {
     next(socket, Duration::from_millis(200)).is_none()
+}
+
+/// Waits until something is so.
+#[track_caller]
+pub(crate) fn eventually(mut so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while !so() {
+        assert!(Instant::now() < deadline, "not within 5 seconds");
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// Asks and waits; the ID and the question have to be those that were asked.

@@ -3,7 +3,7 @@
 use std::process::Stdio;
 use std::time::Duration;
 
-use dnsalt_lab::{Host, Running};
+use dnsalt_lab::Host;
 use serde_json::Value;
 
 use super::{BIN, Network, eventually};
@@ -52,45 +52,4 @@ pub(crate) fn assert_broken(judgement: &Value, expected: &[&str]) {
     assert_eq!(judgement["verdict"], "broken", "{judgement:#}");
     let found = names(judgement);
     assert!(expected.iter().all(|name| found.contains(name)), "{expected:?}: {judgement:#}");
-}
-
-/// A resolver on the host that was asked to start.
-pub(crate) struct Resolver {
-    /// Where it listens, for dig.
-    at: &'static str,
-    _running: Running,
-}
-
-impl Resolver {
-    /// Starts it, and waits until it answers.
-    pub(crate) fn start(host: &Host, at: &'static str, program: &str, args: &[&str]) -> Self {
-        let said = tempfile::NamedTempFile::new().unwrap();
-        let mut running = host
-            .command(program)
-            .args(args)
-            .stdout(Stdio::null())
-            .stderr(Stdio::from(said.reopen().unwrap()))
-            .spawn()
-            .unwrap();
-        let dig = format!("dig {at} +short +tries=1 +time=2 ready.example A || true");
-        eventually(&format!("{program} answers"), PATIENCE, || {
-            if let Some(status) = running.wait_timeout(Duration::ZERO).unwrap() {
-                let said = std::fs::read_to_string(said.path()).unwrap();
-                panic!("{program} ended, {status}: {said}");
-            }
-            host.sh(&dig).unwrap().contains("192.0.2.80")
-        });
-        Resolver { at, _running: running }
-    }
-
-    /// The judgement of it, asked for so many new names: nameN.letters-of-a-resolver.example.
-    pub(crate) fn judged(&self, network: &Network, count: usize) -> Value {
-        watched(network, |host| {
-            let list: String =
-                (0..count).map(|i| format!("name{i}.letters-of-a-resolver.example A\\n")).collect();
-            let dig =
-                format!("printf '{list}' | dig {} +tries=1 +time=5 -f - > /dev/null", self.at);
-            host.sh(&dig).unwrap();
-        })
-    }
 }

@@ -3,6 +3,7 @@
 
 pub(crate) mod capture;
 pub(crate) mod judged;
+pub(crate) mod resolvers;
 pub(crate) mod unpacked;
 
 use std::path::{Path, PathBuf};
@@ -75,6 +76,20 @@ impl From<std::process::Output> for Ended {
 /// own bpffs for the salt engine.
 pub(crate) fn dnsalt(host: &Host, args: &[&str]) -> Ended {
     host.command(BIN).args(with_engine(args)).output().unwrap().into()
+}
+
+/// `up` with the salt engine, on a host that has a bpffs.
+pub(crate) const SALT: [&str; 5] = ["up", "--engine", "salt", "--bpffs", "/run/bpf"];
+
+/// Gives a host a bpffs of its own.
+pub(crate) fn mount_bpffs(host: &Host) {
+    host.sh("mkdir -p /run/bpf && mount -t bpf bpf /run/bpf").unwrap();
+}
+
+/// Puts the salt engine on the gateway. Never without a bpffs of the host's own: it would take the
+/// machine's.
+pub(crate) fn salt(network: &Network, options: &[&str]) -> Ended {
+    dnsalt(&network.net.gateway, &[&SALT[..], options].concat())
 }
 
 fn with_engine<'a>(args: &[&'a str]) -> Vec<&'a str> {
