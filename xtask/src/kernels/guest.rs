@@ -1,0 +1,117 @@
+//! A machine in QEMU: a kernel, an initramfs, and a serial console.
+
+use std::ffi::OsString;
+use std::fs::OpenOptions;
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+
+use super::results::Results;
+use super::tool;
+
+/// What boots.
+#[derive(Debug)]
+pub(crate) struct Guest<'a> {
+    pub(crate) kernel: &'a Path,
+    pub(crate) initrd: &'a Path,
+    pub(crate) accelerated: bool,
+}
+
+/// Whether the processor can be lent to a guest, by us.
+pub(crate) fn has_kvm() -> bool {
+    OpenOptions::new().read(true).write(true).open("/dev/kvm").is_ok()
+}
+
+impl Guest<'_> {
+    /// Runs it to its end, or to the end of its time; passes on what it prints.
+    pub(crate) fn run(&self, limit: Duration) -> anyhow::Result<Results> {
+        let start = Instant::now();
+        let how = if self.accelerated { "with KVM" } else { "emulated" };
+        println!("\n== {} in QEMU, {how}", self.kernel.display());
+        let mut machine = Machine(self.command()?.spawn().context("could not start QEMU")?);
+        let console = machine.0.stdout.take().context("no console to read from")?;
+        let (line, lines) = mpsc::channel();
+        std::thread::spawn(move || {
+            let mut console = BufReader::new(console);
+            let mut bytes = Vec::new();
+            while console.read_until(b'\n', &mut bytes).is_ok_and(|length| length > 0) {
+                let text = String::from_utf8_lossy(&bytes).trim_end().to_owned();
+                if line.send(text).is_err() {
+                    break;
+                }
+                bytes.clear();
+            }
+        });
+        let mut results = Results::default();
+        loop {
+            match lines.recv_timeout(limit.saturating_sub(start.elapsed())) {
+                Ok(line) => {
+                    if results.line(&line) {
+                        println!("{line}");
+                    }
+                }
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => {
+                    results.timed_out = true;
+                    break;
+                }
+            }
+        }
+        results.took = start.elapsed();
+        Ok(results)
+    }
+
+    fn command(&self) -> anyhow::Result<Command> {
+        let (program, root) = tool("usr/bin/qemu-system-x86_64", "qemu-system-x86")?;
+        let mut command = Command::new(program);
+        if let Some(root) = root {
+            let libraries = root.join("usr/lib/x86_64-linux-gnu");
+            command.env("QEMU_MODULE_DIR", libraries.join("qemu"));
+            // Some are in folders of their own.
+            let mut path = libraries.clone().into_os_string();
+            path.push(":");
+            path.push(libraries.join("pulseaudio"));
+            command.env("LD_LIBRARY_PATH", path);
+            for data in ["seabios", "qemu"] {
+                command.arg("-L").arg(root.join("usr/share").join(data));
+            }
+        }
+        let accelerator: &[&str] = if self.accelerated {
+            &["-accel", "kvm", "-cpu", "host"]
+        } else {
+            &["-accel", "tcg,thread=multi", "-cpu", "max"]
+        };
+        command.args(accelerator);
+        command.args([
+            "-machine",
+            "q35",
+            "-m",
+            "1G",
+            "-smp",
+            "2",
+            "-nodefaults",
+            "-no-user-config",
+        ]);
+        command.args(["-display", "none", "-serial", "stdio", "-no-reboot"]);
+        command.arg("-kernel").arg(self.kernel).arg("-initrd").arg(self.initrd);
+        // Its words would stand amid those of the tests; a panic is printed all the same, and ends it.
+        command.arg("-append").arg(OsString::from("console=ttyS0 quiet loglevel=1 panic=-1"));
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        Ok(command)
+    }
+}
+
+/// Off when dropped.
+struct Machine(Child);
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        // That it has ended already is what we want.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
