@@ -1,7 +1,7 @@
 //! What the guest consists of: a shell, the programs that tests use with their libraries, modules, the
 //! tests, and a first process that runs them.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::BufWriter;
@@ -34,14 +34,12 @@ const MODULES: [&str; 17] = [
     "nft_meta",
 ];
 
-/// What tests may run, as far as it is installed.
-const PROGRAMS: [&str; 4] = ["ip", "tc", "nft", "ethtool"];
+/// What tests may run, as far as it is installed. The shell is none of busybox's, which would take its
+/// own `ip` for the one that we bring.
+const PROGRAMS: [&str; 5] = ["sh", "ip", "tc", "nft", "ethtool"];
 
 /// Commands of busybox that tests and the first process use.
-const BUSYBOX: [&str; 12] = [
-    "sh", "ls", "cat", "mkdir", "mount", "umount", "insmod", "sleep", "echo", "uname", "reboot",
-    "rm",
-];
+const BUSYBOX: [&str; 8] = ["cat", "insmod", "ls", "mkdir", "mount", "reboot", "rm", "uname"];
 
 /// What runs in the guest.
 #[derive(Clone, Copy, Debug)]
@@ -132,23 +130,18 @@ fn find(program: &str) -> Option<PathBuf> {
 
 /// Shared libraries and the loader, where programs look for them.
 #[derive(Debug, Default)]
-struct Libraries(BTreeMap<PathBuf, Vec<u8>>);
+struct Libraries(BTreeSet<PathBuf>);
 
 impl Libraries {
     fn add_those_of(&mut self, program: &Path) -> anyhow::Result<()> {
         let text = Step::program("ldd", &[&program.to_string_lossy()]).output()?;
-        for library in libraries(&String::from_utf8_lossy(&text)) {
-            if !self.0.contains_key(&library) {
-                let content = fs::read(&library).with_context(|| library.display().to_string())?;
-                self.0.insert(library, content);
-            }
-        }
+        self.0.extend(libraries(&String::from_utf8_lossy(&text)));
         Ok(())
     }
 
     fn write(&self, archive: &mut Archive<impl std::io::Write>) -> anyhow::Result<()> {
         let mut made = Vec::new();
-        for (path, content) in &self.0 {
+        for path in &self.0 {
             let Ok(inside) = path.strip_prefix("/") else { bail!("{}", path.display()) };
             let mut folders: Vec<&Path> = inside.ancestors().skip(1).collect();
             folders.pop();
@@ -158,7 +151,8 @@ impl Libraries {
                     made.push(folder);
                 }
             }
-            archive.file(&inside.to_string_lossy(), content)?;
+            let content = fs::read(path).with_context(|| path.display().to_string())?;
+            archive.file(&inside.to_string_lossy(), &content)?;
         }
         Ok(())
     }

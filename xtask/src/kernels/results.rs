@@ -24,6 +24,8 @@ pub(crate) struct Results {
     ended: Vec<(String, String)>,
     skips: Skips,
     pub(crate) timed_out: bool,
+    /// KVM gave up: not on the kernel, but on what it runs on.
+    pub(crate) broken: bool,
     pub(crate) took: Duration,
 }
 
@@ -59,6 +61,9 @@ impl Results {
     pub(crate) fn verdict(&self, programs: &[PathBuf]) -> Result<(), String> {
         if self.timed_out {
             return Err(format!("not done after {} seconds", self.took.as_secs()));
+        }
+        if self.broken {
+            return Err("KVM does not work here".to_owned());
         }
         if !self.booted {
             return Err("it did not boot".to_owned());
