@@ -49,6 +49,8 @@ pub(crate) struct Arguments<'a> {
     pub(crate) tests: &'a [String],
     /// Parts of names of tests that are not run.
     pub(crate) skip: &'a [&'a str],
+    /// Seconds after which the machine ends by itself, if nobody is there any more to end it.
+    pub(crate) limit: u64,
 }
 
 /// Writes it.
@@ -100,6 +102,7 @@ mount -t bpf bpf /sys/fs/bpf
 echo \"dnsalt-kernel: $(uname -r)\"
 "
     .to_owned();
+    let _ = writeln!(script, "(sleep {}; reboot -f) &", arguments.limit);
     for module in modules {
         let _ = writeln!(script, "insmod /modules/{module}.ko");
     }
@@ -190,6 +193,7 @@ mod tests {
             programs: &["/t/salting-0f".into(), "/t/forging-0f".into()],
             tests: &["dead".to_owned()],
             skip: &["flood"],
+            limit: 600,
         };
         let script = init(&["veth"], &arguments);
         assert!(script.contains("\ninsmod /modules/veth.ko\n"), "{script}");

@@ -89,6 +89,7 @@ fn run_in(
         tests: &options.tests,
         // A million packets would take minutes.
         skip: if accelerated { &[] } else { &["a_flood_of"] },
+        limit: options.timeout,
     };
     initramfs::write(&initrd, kernel, &arguments)
         .with_context(|| format!("the initramfs of Linux {}", kernel.version))?;
