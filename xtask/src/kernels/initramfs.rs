@@ -39,7 +39,8 @@ const MODULES: [&str; 17] = [
 const PROGRAMS: [&str; 5] = ["sh", "ip", "tc", "nft", "ethtool"];
 
 /// Commands of busybox that tests and the first process use.
-const BUSYBOX: [&str; 8] = ["cat", "insmod", "ls", "mkdir", "mount", "reboot", "rm", "uname"];
+const BUSYBOX: [&str; 9] =
+    ["cat", "insmod", "ls", "mkdir", "mount", "reboot", "rm", "sleep", "uname"];
 
 /// What runs in the guest.
 #[derive(Clone, Copy, Debug)]
@@ -102,7 +103,7 @@ mount -t bpf bpf /sys/fs/bpf
 echo \"dnsalt-kernel: $(uname -r)\"
 "
     .to_owned();
-    let _ = writeln!(script, "(sleep {}; reboot -f) &", arguments.limit);
+    let _ = writeln!(script, "(sleep {} && reboot -f) &", arguments.limit);
     for module in modules {
         let _ = writeln!(script, "insmod /modules/{module}.ko");
     }
