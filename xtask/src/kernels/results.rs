@@ -53,8 +53,8 @@ impl Results {
             self.passed += count("passed").unwrap_or(0);
             self.failed += count("failed").unwrap_or(0);
         }
-        // Firmware and loaders talk in escape sequences.
-        shown && self.booted
+        // Firmware and loaders talk in escape sequences; that it ends is an emergency to the kernel.
+        shown && self.booted && !line.ends_with("reboot: Restarting system")
     }
 
     /// Whether all programs ran to a good end.
