@@ -3,6 +3,7 @@
 //! ```text
 //!   test          all checks, in the order in which they fail soonest
 //!   bpf           the object of the kernel half
+//!   kernels       the salt engine in older kernels, in QEMU
 //!   bench         measurements beside what a user would take instead
 //!   man           the man pages        ┐ from the definition of the command line
 //!   completions   for bash, zsh, fish  ┘ that also parses it
@@ -11,6 +12,7 @@
 mod bench;
 mod bpf;
 mod completions;
+mod kernels;
 mod man;
 mod skips;
 mod step;
@@ -35,6 +37,8 @@ enum Verb {
     Test(test::Options),
     /// Build the object of the kernel half, or compare it with its sources
     Bpf(bpf::Options),
+    /// Run the tests of the salt engine in other kernels, in QEMU
+    Kernels(kernels::Options),
     /// Measure, beside what a user would take instead
     #[command(subcommand)]
     Bench(Bench),
@@ -60,6 +64,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().verb {
         Verb::Test(options) => test::run(options),
         Verb::Bpf(options) => bpf::run(&options),
+        Verb::Kernels(options) => kernels::run(&options),
         Verb::Bench(Bench::Check(options)) => bench::check(&options),
         Verb::Man { dir } => man::write(&dir),
         Verb::Completions { dir } => completions::write(&dir),

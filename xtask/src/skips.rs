@@ -22,7 +22,7 @@
 use std::collections::BTreeMap;
 
 /// Reads the output of the test harness line by line.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Skips {
     /// How many tests gave each reason.
     reasons: BTreeMap<String, usize>,

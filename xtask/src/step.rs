@@ -71,6 +71,14 @@ impl Step {
         ended(&self.shown, child.wait()?)
     }
 
+    /// Runs it and returns what it prints; shows nothing but its errors.
+    pub(crate) fn output(mut self) -> anyhow::Result<Vec<u8>> {
+        let output = self.command.stderr(Stdio::inherit()).output();
+        let output = output.with_context(|| self.not_started())?;
+        ended(&self.shown, output.status)?;
+        Ok(output.stdout)
+    }
+
     fn header(&self) {
         println!("\n== {}", self.shown);
     }

@@ -240,6 +240,39 @@ fn some_programs_are_unpacked_and_not_installed() {
 }
 
 #[test]
+fn kernels_are_the_newest_of_each_series_and_never_installed() {
+    let offered = "case $* in search*) ;; *) exit 1 ;; esac
+        for version in 6.1.0-9 5.10.0-32 6.1.0-56 6.12.9+deb12 6.1.0-47; do
+            echo \"linux-image-$version-cloud-amd64 - Linux for x86-64 cloud (signed)\"
+        done";
+    let apt_get = "echo \"apt-get $*\"
+        case $* in *download\\ linux-image-*) echo > \"$3.deb\" ;; *) exit 100 ;; esac";
+    let mut machine = Machine::new("kernels")
+        .with("apt-cache", offered)
+        .with("apt-get", apt_get)
+        .with("dpkg-deb", "[ \"$1\" = -x ] && [ -f \"$2\" ] && mkdir \"$3/boot\"")
+        .with("uname", "echo x86_64")
+        .with("cargo", &cargo_of("1.88.0"));
+    symlink("/usr/bin/awk", machine.0.join("bin/awk")).unwrap();
+    for program in ["cc", "ip", "nft"] {
+        machine = machine.with(program, "");
+    }
+    let (code, said) = machine.x(&["test-kernels", "--emulate"]);
+    assert_eq!(code, Some(0), "{said}");
+    let kernel = |name: &str| format!("--kernel target/kernels/linux-image-{name}-cloud-amd64");
+    let all = [&kernel("6.1.0-56"), " ", &kernel("6.12.9+deb12"), " --emulate\n"].concat();
+    assert!(said.contains(&format!("xtask -- kernels {all}")), "{said}");
+    assert!(!said.contains("5.10") && !said.contains("6.1.0-47"), "{said}");
+    let installs = said.lines().filter(|line| line.starts_with("apt-get -q install"));
+    assert!(installs.into_iter().all(|line| line.contains("--download-only")), "{said}");
+    let (code, said) = machine.x(&["test-kernels", "--emulate"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(!said.contains("apt-get -q download"), "{said}");
+    let (_, said) = machine.x(&["test-kernels", "--kernel", "/k"]);
+    assert!(said.contains("xtask -- kernels --kernel /k\n"), "{said}");
+}
+
+#[test]
 fn mistakes_are_usage() {
     let machine = Machine::new("usage");
     assert_eq!(machine.x(&["demo", "now"]).0, Some(2));

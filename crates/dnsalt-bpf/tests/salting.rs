@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use common::{
-    await_next, client, down, installed, is_quiet, network, query, reply, socket, up,
+    await_next, client, down, hooks, installed, is_quiet, network, query, reply, socket, up,
     up_for_a_while, up_on,
 };
 use dnsalt_bpf::Hook;
@@ -20,7 +20,7 @@ use dnsalt_salt::layout::Counter;
 #[test]
 fn one_socket_leaves_from_a_port_of_its_own_with_each_query() {
     let Some(network) = network(&[]) else { return };
-    for hook in [Hook::Tcx, Hook::Clsact] {
+    for hook in hooks() {
         up_on(&network.gateway, "wan0", hook, &Settings::default());
         for server in [network.servers_v4[0], network.servers_v6[0]] {
             let servers = DnsServer::start(&network.upstream, &[server]).unwrap();
@@ -55,7 +55,7 @@ fn nothing_is_left_behind() {
             .unwrap()
     };
     let before = look();
-    for hook in [Hook::Tcx, Hook::Clsact] {
+    for hook in hooks() {
         up_on(&network.gateway, "wan0", hook, &Settings::default());
         assert_ne!(look(), before);
         down(&network.gateway);
@@ -254,7 +254,7 @@ fn a_dead_server_is_told_of() {
 #[test]
 fn new_programs_take_over_and_nothing_gets_lost() {
     let Some(network) = network(&[]) else { return };
-    for hook in [Hook::Tcx, Hook::Clsact] {
+    for hook in hooks() {
         up_on(&network.gateway, "wan0", hook, &Settings::default());
         let server = network.servers_v4[0];
         let _servers = DnsServer::start(&network.upstream, &[server]).unwrap();
