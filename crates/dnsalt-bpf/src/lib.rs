@@ -109,8 +109,12 @@ fn put_in(pins: &Pins, plan: &Plan, interfaces: &[String], hook: Hook) -> Result
     }
     let others = others(pins, interfaces);
     let settled = !first && others.is_empty() && incomplete(interfaces, hook).is_empty();
-    config.grace_until =
-        if settled { plan::sooner(before.grace_until, config.lifetime) } else { plan::far() };
+    config.grace_until = if settled {
+        // One that was left without end ends now.
+        before.grace_until.min(plan::soon(config.lifetime))
+    } else {
+        plan::ENDLESS
+    };
     // Last: from here on the programs work.
     object.set_config(config)?;
     let done = attach_all(&mut object, pins, interfaces, hook);

@@ -167,7 +167,7 @@ pub(crate) fn let_in(pins: &Pins) -> Result<(), BpfError> {
     let map = Map::from_map_data(data).map_err(failed("CONFIG"))?;
     let mut map = Array::<_, Plain<Config>>::try_from(map).map_err(failed("CONFIG"))?;
     let config = map.get(&0, 0).map_err(failed("CONFIG"))?.0;
-    let config = Config { grace_until: plan::far(), ..config };
+    let config = Config { grace_until: plan::ENDLESS, ..config };
     map.set(0, Plain(config), 0).map_err(failed("CONFIG"))
 }
 

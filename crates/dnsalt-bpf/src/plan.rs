@@ -3,7 +3,6 @@
 use dnsalt_policy::{Family, Fragments, OnFull, OnNearMiss, Policy, Prefix, Protocol, Source};
 use dnsalt_salt::Address;
 use dnsalt_salt::layout::{Config, DNS_PORTS, PREFIXES, TIME_SHIFT, flags};
-use dnsalt_salt::slot::after;
 
 use crate::BpfError;
 
@@ -70,6 +69,7 @@ impl Plan {
                 | set(!to.is_empty(), flags::SOME_SERVERS)
                 | set(!no_tcp.is_empty(), flags::SOME_WITHOUT_TCP),
             dns_ports,
+            padding: 0,
         };
         Ok(Plan { config, ports, from, to, no_tcp })
     }
@@ -81,29 +81,19 @@ pub(crate) fn units(seconds: u64) -> u32 {
 }
 
 /// The end of a grace in which replies to what was asked before are let in.
-pub(crate) fn soon(lifetime: u32) -> u32 {
-    // 0 means never.
-    now().wrapping_add(lifetime) | 1
+pub(crate) fn soon(lifetime: u32) -> u64 {
+    now() + u64::from(lifetime)
 }
 
-/// The same for as long as programs are put in their places: half a year.
-pub(crate) fn far() -> u32 {
-    now().wrapping_add(1 << 30) | 1
-}
-
-/// The end of a grace that was begun, unless it was one for half a year.
-pub(crate) fn sooner(until: u32, lifetime: u32) -> u32 {
-    let soon = soon(lifetime);
-    if until != 0 && after(until, soon) { soon } else { until }
-}
+/// A grace without end, for as long as programs are put in their places.
+pub(crate) const ENDLESS: u64 = u64::MAX;
 
 /// Now, as the kernel half has it.
-pub(crate) fn now() -> u32 {
+fn now() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     let nanos = u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000_000
         + u64::try_from(now.tv_nsec).unwrap_or(0);
-    // It wraps after two years.
-    u32::try_from((nanos >> TIME_SHIFT) & u64::from(u32::MAX)).unwrap_or(0)
+    nanos >> TIME_SHIFT
 }
 
 fn keys(prefixes: &[Prefix]) -> Vec<(u32, [u8; 16])> {
@@ -151,15 +141,6 @@ mod tests {
         let [(v4, a), (v6, b)] = plan.from[..] else { panic!() };
         assert_eq!((v4, &a[10..14]), (104, &[0xff, 0xff, 10, 0][..]));
         assert_eq!((v6, &b[..4]), (32, &[0x20, 0x01, 0x0d, 0xb8][..]));
-    }
-
-    #[test]
-    fn a_grace_ends() {
-        let long_ago = now().wrapping_sub(1000);
-        assert_eq!([0, long_ago].map(|until| sooner(until, 299)), [0, long_ago]);
-        let soon = soon(299);
-        assert!(!after(sooner(far(), 299), soon.wrapping_add(10)));
-        assert!(after(far(), soon));
     }
 
     #[test]

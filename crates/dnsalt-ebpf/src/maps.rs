@@ -57,8 +57,8 @@ pub struct Work {
     pub length: u32,
     /// Where the IP header stands in the packet.
     pub offset: u32,
-    /// Time, as [`Tables::now`] has it.
-    pub now: u32,
+    /// Time, as [`Tables::time`] has it.
+    pub time: u64,
     /// The IP header.
     pub ip: Ip,
     /// The DNS header.
@@ -80,7 +80,7 @@ pub fn work() -> Option<&'static mut Work> {
 /// The maps at one moment.
 pub struct Kernel {
     config: &'static Config,
-    now: u32,
+    time: u64,
 }
 
 impl Kernel {
@@ -91,21 +91,21 @@ impl Kernel {
         if config.ports == 0 {
             return None;
         }
-        Some(Kernel { config, now: 0 })
+        Some(Kernel { config, time: 0 })
     }
 
     /// At the time of the packet at hand.
     #[inline(always)]
     pub fn of(work: &Work) -> Option<Self> {
-        Some(Kernel { config: CONFIG.get(0)?, now: work.now })
+        Some(Kernel { config: CONFIG.get(0)?, time: work.time })
     }
 }
 
 /// The time.
 #[inline(always)]
-pub fn now() -> u32 {
+pub fn time() -> u64 {
     // SAFETY: asks for a number.
-    (unsafe { bpf_ktime_get_coarse_ns() } >> TIME_SHIFT) as u32
+    (unsafe { bpf_ktime_get_coarse_ns() }) >> TIME_SHIFT
 }
 
 /// Whether one of the prefixes has an address.
@@ -124,8 +124,8 @@ impl Tables for Kernel {
     }
 
     #[inline(always)]
-    fn now(&self) -> u32 {
-        self.now
+    fn time(&self) -> u64 {
+        self.time
     }
 
     #[inline(always)]
@@ -187,7 +187,7 @@ impl Tables for Kernel {
         let Some(told) = TOLD.get_ptr_mut(0) else { return };
         // SAFETY: as for `count`.
         let told = unsafe { &mut *told };
-        let second = self.now >> layout::SECOND_BITS;
+        let second = self.now() >> layout::SECOND_BITS;
         if told.second != second {
             told.second = second;
             told.events = 0;

@@ -96,7 +96,7 @@ impl Skb {
         }
         work.length = length as u32;
         work.offset = offset;
-        work.now = maps::now();
+        work.time = maps::time();
         Some(work)
     }
 

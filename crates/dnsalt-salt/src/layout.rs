@@ -37,8 +37,12 @@ pub const SECOND_BITS: u32 = 6;
 /// Prefixes in each of the maps `FROM`, `TO` and `NO_TCP`, at most.
 pub const PREFIXES: u32 = 1024;
 
-/// Time is counted in units of 2^24 ns, 16.8 ms: 32 bits are enough for two years, and wrap.
+/// Time is counted in units of 2^24 ns, 16.8 ms. In most places 32 bits of it are kept, which wrap after
+/// two years; they are only ever compared within [`LONGEST`].
 pub const TIME_SHIFT: u32 = 24;
+/// The longest that anything lasts, in units of time: 137 seconds. What seems to end later than that
+/// ended long ago.
+pub const LONGEST: u32 = 1 << 13;
 
 /// A query that waits for its reply; 64 bytes, a cache line.
 ///
@@ -123,11 +127,11 @@ pub struct Told {
 pub struct Config {
     /// For hashes of questions and places in tables. Must not change while queries are outstanding.
     pub key: Key,
+    /// Until when replies that no query waits for are let through: they may answer what was asked
+    /// before the engine was there. In units of time since boot, which do not wrap here.
+    pub grace_until: u64,
     /// Units of time that a query waits for its reply.
     pub lifetime: u32,
-    /// Until when replies that no query waits for are let through: they may answer what was asked
-    /// before the engine was there.
-    pub grace_until: u32,
     /// Near misses within a second that begin a lockdown; 0 never.
     pub lockdown_after: u32,
     /// Units of time that a lockdown lasts.
@@ -142,6 +146,8 @@ pub struct Config {
     pub flags: u32,
     /// The ports that DNS is asked on; 0 for none.
     pub dns_ports: [u16; DNS_PORTS],
+    /// Nothing; brings the size to a multiple of eight.
+    pub padding: u32,
 }
 
 /// Bits of [`Config::flags`].
@@ -266,7 +272,7 @@ const _: () = {
     assert!(size_of::<Slot>() == 64);
     assert!(size_of::<Recent>() == 32);
     assert!(size_of::<Server>() == 64);
-    assert!(size_of::<Config>() == 64);
+    assert!(size_of::<Config>() == 72);
     assert!(size_of::<Event>() == 56);
     assert!(SLOTS == 1 << 19);
 };

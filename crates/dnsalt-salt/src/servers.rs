@@ -4,7 +4,7 @@
 use crate::Address;
 use crate::Tables;
 use crate::layout::{Counter, Event, SERVERS, Server, TIME_SHIFT};
-use crate::slot::after;
+use crate::slot::lasts;
 
 /// A second in units of time.
 const SECOND: u32 = (1_000_000_000_u64 >> TIME_SHIFT) as u32;
@@ -22,7 +22,7 @@ fn is_of(place: &Server, server: Address) -> bool {
 
 #[inline(always)]
 fn is_locked_until(until: u32, now: u32) -> bool {
-    until != 0 && after(until, now)
+    until != 0 && lasts(until, now)
 }
 
 /// Whether no UDP is to leave for a server.

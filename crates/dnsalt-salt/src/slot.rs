@@ -16,7 +16,7 @@
 //! nothing has to be cleaned up.
 
 use crate::Address;
-use crate::layout::Slot;
+use crate::layout::{LONGEST, Slot};
 
 /// Nothing there.
 pub const FREE: u64 = 0;
@@ -64,7 +64,7 @@ impl State {
     /// Whether the deadline has passed.
     #[inline(always)]
     pub fn is_over(self, now: u32) -> bool {
-        after(now, (self.0 >> 32) as u32)
+        !lasts((self.0 >> 32) as u32, now)
     }
 
     /// Whether a query waits here.
@@ -80,10 +80,10 @@ impl State {
     }
 }
 
-/// Whether a time is later than another; times wrap.
+/// Whether something that ends at a time still lasts; times wrap.
 #[inline(always)]
-pub fn after(a: u32, b: u32) -> bool {
-    a.wrapping_sub(b).cast_signed() > 0
+pub fn lasts(until: u32, now: u32) -> bool {
+    until.wrapping_sub(now) <= LONGEST
 }
 
 #[inline(always)]

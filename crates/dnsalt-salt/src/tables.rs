@@ -2,14 +2,19 @@
 
 use crate::Address;
 use crate::layout::{Config, Counter, Event, PASSED, PORT_BITS, Recent, Server, Slot, WAYS};
-use crate::slot::after;
+use crate::slot::lasts;
 use crate::word::Word32;
 /// Maps, a clock, random numbers. An index beyond a table's end gives nothing; there is none.
 pub trait Tables {
     /// What the engine is to do.
     fn config(&self) -> &Config;
     /// Time since boot in units of 2^[`crate::layout::TIME_SHIFT`] ns.
-    fn now(&self) -> u32;
+    fn time(&self) -> u64;
+    /// As much of the time as is kept in most places.
+    #[inline(always)]
+    fn now(&self) -> u32 {
+        self.time() as u32
+    }
     /// Of [`crate::layout::SLOTS`].
     fn slot(&self, index: u32) -> Option<&Slot>;
     /// Of [`crate::layout::RECENT`].
@@ -66,9 +71,9 @@ pub fn pass<T: Tables>(tables: &T, client: Address, port: u16) {
 /// left as it was, or before the engine was there.
 #[inline(always)]
 pub(crate) fn is_let_through<T: Tables>(tables: &T, client: Address, port: u16) -> bool {
-    let lasts = |until: u32| until != 0 && after(until, tables.now());
-    lasts(tables.config().grace_until)
-        || passed(tables, client, port).is_some_and(|until| lasts(until.load()))
+    let is_passed = |until: u32| until != 0 && lasts(until, tables.now());
+    tables.config().grace_until > tables.time()
+        || passed(tables, client, port).is_some_and(|until| is_passed(until.load()))
 }
 
 #[inline(always)]

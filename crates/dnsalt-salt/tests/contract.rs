@@ -266,6 +266,27 @@ fn replies_to_what_was_asked_before_pass_for_a_while() {
     assert_eq!(world.reply(&before), Verdict::Drop);
 }
 
+/// Times wrap after two years, and are compared as if they lay close together.
+#[test]
+fn years_later_nothing_comes_back() {
+    for years in [1 << 31, (1 << 32) - (1 << 14), 1 << 32] {
+        let mut world = World::new();
+        world.config.grace_until = 1299;
+        let asked = query(1);
+        let salt = world.salted(&asked);
+        let forged = right(&query(2), egress::Salt { port: 44444, id: 1 });
+        assert_eq!(world.reply(&forged), Verdict::Pass);
+        world.wait(300);
+        assert_eq!(world.reply(&forged), Verdict::Drop);
+        world.wait(years);
+        assert_eq!(world.reply(&forged), Verdict::Drop, "{years}");
+        if years != 1 << 32 {
+            assert_eq!(world.reply(&right(&asked, salt)), Verdict::Drop, "{years}");
+            assert_ne!(world.salted(&asked), salt, "{years}");
+        }
+    }
+}
+
 #[test]
 fn a_quarter_million_queries_are_outstanding() {
     let world = World::new();

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use dnsalt_salt::egress::{self, Query, Salt};
 use dnsalt_salt::ingress::{self, Reply};
@@ -16,7 +16,7 @@ use dnsalt_salt::{Address, Tables};
 
 pub(crate) struct World {
     pub(crate) config: Config,
-    pub(crate) now: AtomicU32,
+    pub(crate) time: AtomicU64,
     pub(crate) ports: Vec<u16>,
     pub(crate) without_tcp: AtomicBool,
     pub(crate) told: Mutex<Vec<Event>>,
@@ -52,7 +52,7 @@ impl World {
         };
         World {
             config,
-            now: AtomicU32::new(1000),
+            time: AtomicU64::new(1000),
             ports,
             without_tcp: AtomicBool::new(false),
             told: Mutex::default(),
@@ -70,8 +70,8 @@ impl World {
     }
 
     /// Lets time pass, in units.
-    pub(crate) fn wait(&self, units: u32) {
-        self.now.fetch_add(units, Relaxed);
+    pub(crate) fn wait(&self, units: u64) {
+        self.time.fetch_add(units, Relaxed);
     }
 
     /// Asks, and expects to leave with salt.
@@ -91,8 +91,8 @@ impl Tables for World {
     fn config(&self) -> &Config {
         &self.config
     }
-    fn now(&self) -> u32 {
-        self.now.load(Relaxed)
+    fn time(&self) -> u64 {
+        self.time.load(Relaxed)
     }
     fn slot(&self, index: u32) -> Option<&Slot> {
         self.slots.get(index as usize)
