@@ -185,19 +185,20 @@ impl Pins {
         let _ = fs::remove_file(self.path(name));
     }
 
-    /// Removes the folder with all that is in it.
+    /// Removes the folder with all that is in it, and the one above unless others have theirs there.
     pub(crate) fn clear(&self) -> io::Result<()> {
         match fs::read_dir(&self.dir) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            // Whoever took it away may have been killed before the one above went.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             entries => {
                 for entry in entries? {
                     fs::remove_file(entry?.path())?;
                 }
+                fs::remove_dir(&self.dir)?;
             }
         }
-        fs::remove_dir(&self.dir)?;
         if let Some(above) = self.dir.parent() {
-            // Other namespaces may have theirs there.
+            // It may hold what belongs to other namespaces.
             let _ = fs::remove_dir(above);
         }
         Ok(())
