@@ -243,7 +243,8 @@ fn a_full_table_passes_queries_and_their_replies() {
     let as_it_was = right(&passed, egress::Salt { port: passed.client_port, id: passed.id });
     assert_eq!(world.reply(&as_it_was), Verdict::Pass);
     assert_eq!(world.reply(&Reply { port: 4321, ..as_it_was }), Verdict::Drop);
-    world.wait(299);
+    // Within the lifetime, rounded up.
+    world.wait(300);
     assert_eq!(world.reply(&as_it_was), Verdict::Drop);
     assert_eq!((salt.port, world.counted(Counter::Full)), (7777, 1));
 }
