@@ -4,6 +4,6 @@ mod dns_server;
 mod frames;
 mod tun;
 
-pub use dns_server::{DnsServer, Seen};
+pub use dns_server::{Answer, DnsServer, Seen};
 pub use frames::Frames;
 pub use tun::Tun;

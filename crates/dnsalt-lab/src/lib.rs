@@ -12,6 +12,7 @@
 #![allow(unsafe_code)]
 
 pub mod actor;
+pub mod race;
 pub mod topology;
 
 mod command;
@@ -23,6 +24,8 @@ pub use host::{Host, link};
 pub use need::{Skip, require, require_root};
 
 use std::io;
+use std::net::Ipv4Addr;
+use std::time::Duration;
 
 /// What could not be done, where, and why.
 #[derive(Debug, thiserror::Error)]
@@ -58,4 +61,18 @@ pub enum LabError {
         /// What it said.
         stderr: String,
     },
+    /// Something that should come does not.
+    #[error("{what} did not come within {patience:?}")]
+    NotReady {
+        /// What.
+        what: &'static str,
+        /// How long it was waited for.
+        patience: Duration,
+    },
+    /// An address that is not the lab's was to be attacked.
+    #[error("{0} is no address of the lab's network: nothing was sent there")]
+    NotOurs(Ipv4Addr),
+    /// The attacker does not stand where the lab put it.
+    #[error("the attacker has a way out of the lab: nothing was sent")]
+    Outside,
 }

@@ -1,11 +1,12 @@
 //! A DNS server that answers every question, and remembers who asked from where.
 
+use std::fmt;
 use std::io::{self, Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dnsalt_wire::dns::{Message, rrtype};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
@@ -33,8 +34,10 @@ pub struct Seen {
     pub name: String,
 }
 
-/// Listens on port 53 of some addresses of a host, UDP and TCP; answers `A` with 192.0.2.80,
-/// `AAAA` with `2001:db8::80`, and all else with no records. Stops when it is dropped.
+/// What a server replies to a query; none for what is not worth a reply.
+pub type Answer = Arc<dyn Fn(&[u8]) -> Option<Vec<u8>> + Send + Sync>;
+
+/// Listens on port 53 of some addresses of a host, UDP and TCP. Stops when it is dropped.
 #[derive(Debug)]
 pub struct DnsServer {
     seen: Arc<Mutex<Vec<Seen>>>,
@@ -43,11 +46,26 @@ pub struct DnsServer {
 }
 
 impl DnsServer {
-    /// Starts it on a host.
+    /// Starts one on a host that answers `A` with 192.0.2.80, `AAAA` with `2001:db8::80`, and all else
+    /// with no records.
     ///
     /// # Errors
     /// When the host has no such address, or the port is taken.
     pub fn start(host: &Host, addresses: &[IpAddr]) -> Result<Self, LabError> {
+        let answer: Answer = Arc::new(everything);
+        Self::start_with(host, addresses, &answer, Duration::ZERO)
+    }
+
+    /// Starts one that answers as it is told, so long after each query.
+    ///
+    /// # Errors
+    /// When the host has no such address, or the port is taken.
+    pub fn start_with(
+        host: &Host,
+        addresses: &[IpAddr],
+        answer: &Answer,
+        delay: Duration,
+    ) -> Result<Self, LabError> {
         let mut server =
             DnsServer { seen: Arc::default(), stop: Arc::default(), threads: Vec::new() };
         for &address in addresses {
@@ -57,10 +75,14 @@ impl DnsServer {
                 operation: "listening on port 53",
                 cause,
             })?;
-            let work = server.worker(address);
-            server.threads.push(std::thread::spawn(move || work.serve_udp(&udp)));
-            let work = server.worker(address);
-            server.threads.push(std::thread::spawn(move || work.serve_tcp(&tcp)));
+            let udp = Arc::new(udp);
+            let (later, due) = mpsc::channel();
+            let out = Arc::clone(&udp);
+            server.threads.push(std::thread::spawn(move || reply_when_due(&out, &due)));
+            let work = server.worker(address, answer);
+            server.threads.push(std::thread::spawn(move || work.serve_udp(&udp, delay, &later)));
+            let work = server.worker(address, answer);
+            server.threads.push(std::thread::spawn(move || work.serve_tcp(&tcp, delay)));
         }
         Ok(server)
     }
@@ -70,8 +92,9 @@ impl DnsServer {
         std::mem::take(&mut *self.seen.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn worker(&self, address: IpAddr) -> Worker {
-        Worker { address, seen: Arc::clone(&self.seen), stop: Arc::clone(&self.stop) }
+    fn worker(&self, address: IpAddr, answer: &Answer) -> Worker {
+        let (seen, stop) = (Arc::clone(&self.seen), Arc::clone(&self.stop));
+        Worker { address, answer: Arc::clone(answer), seen, stop }
     }
 }
 
@@ -84,54 +107,80 @@ impl Drop for DnsServer {
     }
 }
 
+/// A reply, to whom, and when.
+type Due = (Instant, SocketAddr, Vec<u8>);
+
+/// All wait equally long: the first is due first.
+fn reply_when_due(socket: &UdpSocket, due: &mpsc::Receiver<Due>) {
+    for (when, peer, reply) in due {
+        std::thread::sleep(when.saturating_duration_since(Instant::now()));
+        let _ = socket.send_to(&reply, peer);
+    }
+}
+
 /// One socket's share of the server.
+#[derive(Clone)]
 struct Worker {
     address: IpAddr,
+    answer: Answer,
     seen: Arc<Mutex<Vec<Seen>>>,
     stop: Arc<AtomicBool>,
 }
 
+impl fmt::Debug for Worker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Worker").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
 impl Worker {
-    fn serve_udp(&self, socket: &UdpSocket) {
+    fn serve_udp(&self, socket: &UdpSocket, delay: Duration, later: &mpsc::Sender<Due>) {
         let mut buffer = [0; 4096];
         while !self.stop.load(Ordering::Relaxed) {
             let Ok((length, peer)) = socket.recv_from(&mut buffer) else {
                 continue;
             };
-            if let Some(reply) = self.answer(&buffer[..length], peer, false) {
+            let Some(reply) = self.answer(&buffer[..length], peer, false) else { continue };
+            if delay.is_zero() {
                 let _ = socket.send_to(&reply, peer);
+            } else {
+                let _ = later.send((Instant::now() + delay, peer, reply));
             }
         }
     }
 
-    /// One connection at a time, one query each: enough for what the lab asks.
-    fn serve_tcp(&self, listener: &TcpListener) {
+    fn serve_tcp(&self, listener: &TcpListener, delay: Duration) {
         while !self.stop.load(Ordering::Relaxed) {
             match listener.accept() {
-                Ok((stream, peer)) => drop(self.exchange_tcp(stream, peer)),
+                Ok((stream, peer)) => {
+                    let worker = self.clone();
+                    std::thread::spawn(move || worker.converse(stream, peer, delay));
+                }
                 Err(_) => std::thread::sleep(TURN),
             }
         }
     }
 
-    fn exchange_tcp(&self, mut stream: TcpStream, peer: SocketAddr) -> io::Result<()> {
+    /// One query after the other, until the client closes or is silent for two seconds. The client closes
+    /// first, so that the server's port is not left in `TIME_WAIT`.
+    fn converse(&self, mut stream: TcpStream, peer: SocketAddr, delay: Duration) -> io::Result<()> {
         stream.set_nonblocking(false)?;
         stream.set_read_timeout(Some(Duration::from_secs(2)))?;
-        let mut length = [0; 2];
-        stream.read_exact(&mut length)?;
-        let mut query = vec![0; usize::from(u16::from_be_bytes(length))];
-        stream.read_exact(&mut query)?;
-        let Some(reply) = self.answer(&query, peer, true) else {
-            return Ok(());
-        };
-        let length = u16::try_from(reply.len()).unwrap_or(u16::MAX).to_be_bytes();
-        stream.write_all(&[&length, &reply[..]].concat())?;
-        // The client closes first, so that the server's port is not left in TIME_WAIT.
-        let _ = stream.read(&mut [0]);
-        Ok(())
+        loop {
+            let mut length = [0; 2];
+            stream.read_exact(&mut length)?;
+            let mut query = vec![0; usize::from(u16::from_be_bytes(length))];
+            stream.read_exact(&mut query)?;
+            let Some(reply) = self.answer(&query, peer, true) else {
+                return Ok(());
+            };
+            std::thread::sleep(delay);
+            let length = u16::try_from(reply.len()).unwrap_or(u16::MAX).to_be_bytes();
+            stream.write_all(&[&length, &reply[..]].concat())?;
+        }
     }
 
-    /// Remembers a query and writes its reply; none for what is no query.
+    /// Remembers a query and has it answered; none for what is no query.
     fn answer(&self, query: &[u8], peer: SocketAddr, tcp: bool) -> Option<Vec<u8>> {
         let message = Message::parse(query).ok().filter(|message| !message.is_response())?;
         let question = message.question().ok()?;
@@ -143,29 +192,35 @@ impl Worker {
             name: question.name.to_string(),
         };
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).push(seen);
-        let record: &[u8] = match question.qtype {
-            rrtype::A => &[192, 0, 2, 80],
-            rrtype::AAAA => &[0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x80],
-            _ => &[],
-        };
-        let question_end = 12 + question.name.as_wire().len() + 4;
-        let mut reply = query.get(..question_end)?.to_vec();
-        reply[2] = 0x84 | (query[2] & 0x01); // QR, AA; RD as it was
-        reply[3] = 0x80; // RA, NOERROR
-        reply[4..12].copy_from_slice(&[0, 1, 0, u8::from(!record.is_empty()), 0, 0, 0, 0]);
-        if !record.is_empty() {
-            reply.extend_from_slice(&[0xc0, 12]); // the name of the question
-            reply.extend_from_slice(&question.qtype.to_be_bytes());
-            reply.extend_from_slice(&[0, 1, 0, 0, 0, 60, 0]); // IN, 60 s, the length's upper half
-            reply.push(u8::try_from(record.len()).ok()?);
-            reply.extend_from_slice(record);
-        }
-        if query[6..10] == [0; 4] && query[question_end..].starts_with(&OPT[..3]) {
-            reply[11] = 1;
-            reply.extend_from_slice(&OPT);
-        }
-        Some(reply)
+        (self.answer)(query)
     }
+}
+
+/// Every name there is has an address.
+fn everything(query: &[u8]) -> Option<Vec<u8>> {
+    let question = Message::parse(query).ok()?.question().ok()?;
+    let record: &[u8] = match question.qtype {
+        rrtype::A => &[192, 0, 2, 80],
+        rrtype::AAAA => &[0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x80],
+        _ => &[],
+    };
+    let question_end = 12 + question.name.as_wire().len() + 4;
+    let mut reply = query.get(..question_end)?.to_vec();
+    reply[2] = 0x84 | (query[2] & 0x01); // QR, AA; RD as it was
+    reply[3] = 0x80; // RA, NOERROR
+    reply[4..12].copy_from_slice(&[0, 1, 0, u8::from(!record.is_empty()), 0, 0, 0, 0]);
+    if !record.is_empty() {
+        reply.extend_from_slice(&[0xc0, 12]); // the name of the question
+        reply.extend_from_slice(&question.qtype.to_be_bytes());
+        reply.extend_from_slice(&[0, 1, 0, 0, 0, 60, 0]); // IN, 60 s, the length's upper half
+        reply.push(u8::try_from(record.len()).ok()?);
+        reply.extend_from_slice(record);
+    }
+    if query[6..10] == [0; 4] && query[question_end..].starts_with(&OPT[..3]) {
+        reply[11] = 1;
+        reply.extend_from_slice(&OPT);
+    }
+    Some(reply)
 }
 
 fn udp(address: IpAddr) -> io::Result<UdpSocket> {

