@@ -16,16 +16,19 @@ use serde::Serialize;
 
 use super::client::Client;
 use super::flood::{BATCH, Flood};
-use super::guesses::Guesses;
-use super::network::{Network, servers};
-use super::scenario::{Attack, Kind, Scenario};
+use super::guesses::{Guesses, left_free};
+use super::network::servers;
+use super::scan::NOTHING;
+use super::scenario::{Attack, Kind, Scenario, Told};
 use super::zones::{ATTACK, BANK, FALSE, forged};
-use super::{Event, Tell, scan};
+use super::{Event, Race, Tell, scan};
 use crate::LabError;
-use crate::actor::{DnsServer, Seen};
+use crate::actor::Seen;
 
 /// Names of its own zone that it has asked for, to learn.
 const LESSONS: usize = 12;
+/// After it, a flow that nobody uses is gone: conntrack's own time for what was answered once.
+const FORGOTTEN: Duration = Duration::from_secs(31);
 /// Longer than any resolver takes to give up on a name and say so.
 const PATIENCE: Duration = Duration::from_secs(12);
 
@@ -92,24 +95,18 @@ pub struct Poisoned {
 }
 
 pub(super) struct Attacker<'a> {
-    network: &'a Network,
+    race: &'a Race,
     scenario: &'a Scenario,
-    own: &'a DnsServer,
     client: Client,
     flood: Flood,
     tell: Tell<'a>,
 }
 
 impl<'a> Attacker<'a> {
-    pub(super) fn new(
-        network: &'a Network,
-        own: &'a DnsServer,
-        scenario: &'a Scenario,
-        tell: Tell<'a>,
-    ) -> Result<Self, LabError> {
-        let client = Client::new(&network.client)?;
-        let flood = Flood::new(&network.attacker)?;
-        Ok(Attacker { network, scenario, own, client, flood, tell })
+    pub(super) fn new(race: &'a Race, tell: Tell<'a>) -> Result<Self, LabError> {
+        let client = Client::new(&race.network.client)?;
+        let flood = Flood::new(&race.network.attacker)?;
+        Ok(Attacker { race, scenario: &race.scenario, client, flood, tell })
     }
 
     fn attack(&self) -> &'a Attack {
@@ -121,7 +118,7 @@ impl<'a> Attacker<'a> {
         let lesson = self.learn()?;
         let scan = match self.attack().kind {
             Kind::Scan => Some(scan::run(
-                self.network,
+                &self.race.network,
                 &mut self.client,
                 lesson.address,
                 self.scenario,
@@ -145,6 +142,9 @@ impl<'a> Attacker<'a> {
         if self.attack().kind == Kind::Scan && found.is_none() {
             return Ok(done);
         }
+        if self.attack().kind == Kind::Steer {
+            self.take_ports(done.lesson.address)?;
+        }
         let begun = Instant::now();
         let over = |done: &Attacked| {
             begun.elapsed() > self.scenario.attack.lasts
@@ -159,12 +159,28 @@ impl<'a> Attacker<'a> {
         Ok(done)
     }
 
+    /// What the lab gives away of a query that has just been asked, as the server saw it.
+    fn told(&self, name: &str) -> Option<(Told, u16)> {
+        let told = self.attack().told?;
+        let deadline = Instant::now() + self.scenario.network.delay;
+        while Instant::now() < deadline {
+            let seen = self.race.bank.take_seen();
+            let query = seen.iter().find(|query| query.name.trim_end_matches('.') == name);
+            if let Some(query) = query {
+                let value = if told == Told::Port { query.peer.port() } else { query.id };
+                return Some((told, value));
+            }
+            std::thread::sleep(Duration::from_micros(100));
+        }
+        None
+    }
+
     fn learn(&mut self) -> Result<Lesson, LabError> {
-        self.own.take_seen();
+        self.race.own.take_seen();
         for number in 0..LESSONS {
             self.client.asks(&format!("lesson{number}.{ATTACK}"))?;
         }
-        let mut seen = self.own.take_seen();
+        let mut seen = self.race.own.take_seen();
         seen.retain(|query| !query.tcp && query.name.to_lowercase().contains(ATTACK));
         let address = seen.iter().find_map(|query| match query.peer.ip() {
             IpAddr::V4(address) => Some(address),
@@ -176,6 +192,24 @@ impl<'a> Attacker<'a> {
         })?;
         let ports = seen.iter().map(|query: &Seen| query.peer.port()).collect();
         Ok(Lesson { address, ports, ids: seen.iter().map(|query| query.id).collect() })
+    }
+
+    /// Conntrack remembers a packet that nobody waited for like any other, and keeps its ports. The NAT
+    /// cannot choose them then for a query to this server.
+    fn take_ports(&mut self, target: Ipv4Addr) -> Result<(), LabError> {
+        // What the resolver asked before has to be forgotten, else it stays on its port.
+        std::thread::sleep(FORGOTTEN);
+        let free = left_free(&self.attack().ports);
+        let taken = self.attack().ports.clone().filter(|port| !free.contains(port));
+        let probes: Vec<_> = taken.map(|port| (port, 0)).collect();
+        for server in servers(self.scenario.network.servers) {
+            self.flood.load(server, target, &NOTHING)?;
+            // Twice, should one be lost.
+            for some in probes.chunks(BATCH).chain(probes.chunks(BATCH)) {
+                self.flood.send(some)?;
+            }
+        }
+        Ok(())
     }
 
     /// One name, one race.
@@ -193,9 +227,14 @@ impl<'a> Attacker<'a> {
         // One of the servers that may be asked; a guess like the others.
         let server = all[usize::try_from(done.windows).unwrap_or(0) % all.len()];
         self.flood.load(server, done.lesson.address, &payload)?;
-        guesses.next_window();
+        self.race.bank.take_seen();
         self.client.ask(&name)?;
         let asked = Instant::now();
+        guesses.next_window(self.told(&name));
+        if attack.kind == Kind::Steer {
+            // The NAT has to have chosen before what is left is taken as well.
+            std::thread::sleep(Duration::from_millis(5));
+        }
         done.windows += 1;
         let mut sent = 0;
         let mut answer = None;

@@ -33,7 +33,7 @@ pub use attacker::{Attacked, Lesson, Poisoned};
 pub use network::Network;
 pub use scan::Scanned;
 pub use scenario::{
-    Attack, Engine, Expect, Kind, NetworkOptions, Protection, Scenario, VictimOptions,
+    Attack, Engine, Expect, Kind, NetworkOptions, Protection, Scenario, Told, VictimOptions,
 };
 pub use statistics::Datagrams;
 pub use victim::Victim;
@@ -62,7 +62,9 @@ pub(crate) type Tell<'a> = &'a dyn Fn(Event<'_>);
 pub struct Race {
     scenario: Scenario,
     _resolver: Resolver,
-    _servers: [DnsServer; 2],
+    _root: DnsServer,
+    /// Those of the attacked zone.
+    bank: DnsServer,
     /// The attacker's own.
     own: DnsServer,
     network: Network,
@@ -123,7 +125,7 @@ impl Race {
             Duration::ZERO,
         )?;
         let resolver = scenario.victim.resolver.start(&network, count)?;
-        Ok(Race { scenario, _resolver: resolver, _servers: [root, bank], own, network })
+        Ok(Race { scenario, _resolver: resolver, _root: root, bank, own, network })
     }
 
     /// Where dnsalt can be installed.
@@ -143,7 +145,7 @@ impl Race {
     pub fn attack(&self, tell: &dyn Fn(Event<'_>)) -> Result<Raced, LabError> {
         let hosts = [&self.network.resolver, &self.network.gateway];
         let before = hosts.map(statistics::read);
-        let attacked = Attacker::new(&self.network, &self.own, &self.scenario, tell)?.run()?;
+        let attacked = Attacker::new(self, tell)?.run()?;
         let [resolver, gateway] = hosts.map(statistics::read);
         let [resolver_before, gateway_before] = before;
         Ok(Raced {

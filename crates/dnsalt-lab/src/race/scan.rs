@@ -48,7 +48,7 @@ const KEEP: Duration = Duration::from_millis(300);
 /// Nothing listens there.
 const CLOSED: u16 = 1;
 /// The header of a reply without anything.
-const NOTHING: [u8; 12] = [0, 0, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+pub(super) const NOTHING: [u8; 12] = [0, 0, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
 /// What a scan told.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -102,7 +102,12 @@ pub(super) fn run(
     let mut scan = Scan { probes, errors, client, target, server, asked: None, number: 0 };
     let begun = Instant::now();
     let mut done = Scanned { ports: 0, seconds: 0.0, end: ScanEnd::Running, port: None };
-    if scan.errors_after(&[])? < MANY {
+    let none = scan.errors_after(&[])? < MANY;
+    for _ in 0..2 {
+        // What is left of the burst from before is used up.
+        scan.errors_after(&[CLOSED])?;
+    }
+    if none {
         done.end = ScanEnd::NoErrors;
     } else if scan.errors_after(&[CLOSED])? >= MANY && scan.errors_after(&[CLOSED])? >= MANY {
         done.end = ScanEnd::NoSignal;
@@ -184,7 +189,7 @@ impl Scan<'_> {
 
     /// Whether there is another error "port unreachable".
     fn error(&mut self) -> Result<bool, LabError> {
-        let mut packet = [0; 256];
+        let mut packet = [0_u8; 256];
         loop {
             // SAFETY: the kernel writes into the buffer, no more than there is room.
             let got = unsafe {

@@ -41,8 +41,8 @@ pub struct NetworkOptions {
     /// Name servers of the attacked zone, 1 to 4.
     #[serde(deserialize_with = "server_count")]
     pub servers: u8,
-    /// Errors of ICMP that a host sends to one address at most: one in so many milliseconds, after a
-    /// burst of six (`net.ipv4.icmp_ratelimit`; 0 for any number).
+    /// Errors of ICMP that resolver and gateway send to one address: one in so many milliseconds after a
+    /// burst of six, 0 for any number (`net.ipv4.icmp_ratelimit`); without it, 1000 as usual.
     pub icmp_ratelimit: Option<u32>,
 }
 
@@ -77,6 +77,8 @@ pub enum Engine {
     /// Nothing.
     #[default]
     None,
+    /// The rule of 2008 alone, without dnsalt.
+    Recipe,
     /// NAT by the kernel.
     Nat,
     /// The eBPF program.
@@ -93,11 +95,13 @@ pub enum Kind {
     Spray,
     /// The port that a scan finds open by the errors of ICMP that do not come.
     Scan,
+    /// Those few ports that it leaves to a NAT, having taken all others by packets of its own.
+    Steer,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 3] = [Kind::KnownPort, Kind::Spray, Kind::Scan];
+    pub const ALL: [Kind; 4] = [Kind::KnownPort, Kind::Spray, Kind::Scan, Kind::Steer];
 
     /// The word for it.
     pub fn title(self) -> &'static str {
@@ -105,8 +109,19 @@ impl Kind {
             Kind::KnownPort => "known port",
             Kind::Spray => "spray",
             Kind::Scan => "port scan",
+            Kind::Steer => "steered NAT",
         }
     }
+}
+
+/// What the lab gives away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Told {
+    /// The port that a query left from.
+    Port,
+    /// Its query ID.
+    Id,
 }
 
 /// Section `attack`.
@@ -118,6 +133,9 @@ pub struct Attack {
     /// The ports that it takes for possible: `LO-HI`.
     #[serde(default = "all_ports", deserialize_with = "ports")]
     pub ports: RangeInclusive<u16>,
+    /// What the lab tells it of each query, so that the rest can be measured by itself.
+    #[serde(default)]
+    pub told: Option<Told>,
     /// Forged packets a second, at most.
     #[serde(default = "usual_rate")]
     pub rate: f64,
@@ -204,6 +222,7 @@ impl fmt::Display for Protection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.engine {
             Engine::None => "none",
+            Engine::Recipe => "recipe of 2008",
             Engine::Nat => "nat",
             Engine::Salt => "salt",
         })?;

@@ -12,11 +12,11 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use domain::base::iana::{Class, Rcode};
-use domain::base::message_builder::AdditionalBuilder;
+use domain::base::message_builder::{AdditionalBuilder, AnswerBuilder};
 use domain::base::{Message, MessageBuilder, Name, ParsedName, Rtype, Serial, ToName, Ttl};
 use domain::rdata::{A, Ns, Soa};
 
-use super::network::{ATTACKER, servers};
+use super::network::{ATTACKER, ROOT, servers};
 use crate::actor::Answer;
 
 /// The attacked zone.
@@ -40,47 +40,58 @@ pub(super) fn name(text: &str) -> Labels {
     Name::vec_from_str(text).expect("a name that is written in the lab")
 }
 
+/// A zone with its name servers.
+type Delegation = (Labels, Vec<(Labels, Ipv4Addr)>);
+
 /// The answers of the root.
 pub(super) fn root(count: u8) -> Answer {
-    let mut bank: Vec<_> = servers(count).map(|address| (Labels::root_vec(), address)).collect();
-    for (i, (server, _)) in bank.iter_mut().enumerate() {
-        *server = name(&format!("ns{}.{BANK}", i + 1));
-    }
+    let bank = (1..).zip(servers(count));
+    let bank = bank.map(|(i, address)| (name(&format!("ns{i}.{BANK}")), address)).collect();
     let attack = vec![(name(&format!("ns.{ATTACK}")), ATTACKER)];
-    let delegations = [(name(BANK), bank), (name(ATTACK), attack)];
+    let delegations: [Delegation; 2] = [(name(BANK), bank), (name(ATTACK), attack)];
     Arc::new(move |query| {
         let query = Message::from_octets(query).ok()?;
-        let question = query.sole_question().ok()?;
-        let below = delegations.iter().find(|(zone, _)| question.qname().ends_with(zone));
-        let mut reply = MessageBuilder::new_vec().start_answer(&query, Rcode::NOERROR).ok()?;
-        let mut additional = match below {
-            Some((zone, servers)) => {
-                let mut authority = reply.authority();
-                for (server, _) in servers {
-                    authority.push((zone, TTL, Ns::new(server))).ok()?;
-                }
-                let mut additional = authority.additional();
-                for (server, address) in servers {
-                    additional.push((server, TTL, A::new(*address))).ok()?;
-                }
-                additional
-            }
-            None => {
-                reply.header_mut().set_aa(true);
-                let apex = Labels::root_vec();
-                if question.qtype() == Rtype::NS && question.qname() == &apex {
-                    reply.push((&apex, TTL, Ns::new(name("a.root.test")))).ok()?;
-                } else if question.qtype() == Rtype::A && question.qname() == &name("a.root.test") {
-                    reply.push((question.qname(), TTL, A::new(super::network::ROOT))).ok()?;
-                }
-                let mut authority = reply.authority();
-                authority.push((&apex, TTL, soa(&apex))).ok()?;
-                authority.additional()
-            }
+        let qname = query.sole_question().ok()?.into_qname();
+        let reply = MessageBuilder::new_vec().start_answer(&query, Rcode::NOERROR).ok()?;
+        let mut additional = match delegations.iter().find(|(zone, _)| qname.ends_with(zone)) {
+            Some(delegation) => referral(reply, delegation)?,
+            None => of_the_root(&query, reply)?,
         };
         edns(&query, &mut additional)?;
         Some(additional.finish())
     })
+}
+
+fn referral(
+    reply: AnswerBuilder<Vec<u8>>,
+    (zone, servers): &Delegation,
+) -> Option<AdditionalBuilder<Vec<u8>>> {
+    let mut authority = reply.authority();
+    for (server, _) in servers {
+        authority.push((zone, TTL, Ns::new(server))).ok()?;
+    }
+    let mut additional = authority.additional();
+    for (server, address) in servers {
+        additional.push((server, TTL, A::new(*address))).ok()?;
+    }
+    Some(additional)
+}
+
+fn of_the_root(
+    query: &Message<&[u8]>,
+    mut reply: AnswerBuilder<Vec<u8>>,
+) -> Option<AdditionalBuilder<Vec<u8>>> {
+    let question = query.sole_question().ok()?;
+    let (apex, server) = (Labels::root_vec(), name("a.root.test"));
+    reply.header_mut().set_aa(true);
+    if question.qtype() == Rtype::NS && question.qname() == &apex {
+        reply.push((&apex, TTL, Ns::new(&server))).ok()?;
+    } else if question.qtype() == Rtype::A && question.qname() == &server {
+        reply.push((&server, TTL, A::new(ROOT))).ok()?;
+    }
+    let mut authority = reply.authority();
+    authority.push((&apex, TTL, soa(&apex))).ok()?;
+    Some(authority.additional())
 }
 
 /// The answers of a server of leaf zones: every name has this address.
@@ -97,11 +108,11 @@ pub(super) fn leaf(zones: &[&str], address: Ipv4Addr, own: &[(String, Ipv4Addr)]
         };
         let mut reply = MessageBuilder::new_vec().start_answer(&query, Rcode::NOERROR).ok()?;
         reply.header_mut().set_aa(true);
-        let is_apex = &qname == zone;
+        let is_apex = qname == *zone;
         let mut any = true;
         match question.qtype() {
             Rtype::A => {
-                let known = own.iter().find(|(server, _)| &qname == server);
+                let known = own.iter().find(|(server, _)| qname == *server);
                 let address = known.map_or(address, |(_, address)| *address);
                 reply.push((&qname, TTL, A::new(address))).ok()?;
             }
