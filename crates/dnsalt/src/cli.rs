@@ -435,6 +435,39 @@ pub(crate) struct ConfigArgs {
 pub(crate) enum LabCommand {
     /// The experiment of 2008: what servers see of a fixed port, before and after
     Recipe,
+    /// A real attack on a real resolver: how long it holds without protection, and with it
+    ///
+    /// An off-path attacker poisons the cache of BIND 9 with a fixed port, then tries the same with
+    /// dnsalt on the gateway. Everything happens in namespaces that this command makes; it takes no
+    /// address.
+    Attack(AttackArgs),
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct AttackArgs {
+    /// Every resolver, protection and attack, and what is measured against the formula (an hour)
+    #[arg(long, conflicts_with = "scenario")]
+    pub(crate) full: bool,
+
+    /// Run this scenario: a file, or a name of --list
+    #[arg(long, value_name = "FILE", value_delimiter = ',')]
+    pub(crate) scenario: Vec<PathBuf>,
+
+    /// Show the scenarios that are part of the program
+    #[arg(long)]
+    pub(crate) list: bool,
+
+    /// How long each attack lasts at most [default: as the scenario says; 10s with --full]
+    #[arg(long = "for", value_name = "TIME", value_parser = duration, conflicts_with = "scenario")]
+    pub(crate) time: Option<Duration>,
+
+    /// Write a page with the report
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
+
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]

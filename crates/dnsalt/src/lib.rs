@@ -9,7 +9,8 @@
 //!              ├─ health          does a name still resolve?
 //!              ├─ query           queries that nobody can have foreseen
 //!              ├─ check           packets to a report
-//!              └─ probe           the experiment of `prove` and of the lab
+//!              ├─ probe           the experiment of `prove` and of the lab
+//!              └─ race            the attack of the lab, and what it should come to
 //! ```
 
 pub mod cli;
@@ -26,6 +27,7 @@ mod new_file;
 mod output;
 mod probe;
 mod query;
+mod race;
 mod resolv_conf;
 mod route;
 mod state;

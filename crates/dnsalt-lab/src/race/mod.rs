@@ -31,7 +31,7 @@ use serde::Serialize;
 
 pub use attacker::{Attacked, Lesson, Poisoned};
 pub use network::Network;
-pub use scan::Scanned;
+pub use scan::{ScanEnd, Scanned};
 pub use scenario::{
     Attack, Engine, Expect, Kind, NetworkOptions, Protection, Scenario, Told, VictimOptions,
 };

@@ -5,6 +5,7 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use dnsalt_policy::{OnNearMiss, Settings};
 use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::network::MOST_SERVERS;
@@ -66,8 +67,8 @@ pub struct VictimOptions {
 pub struct Protection {
     /// What is installed on the gateway.
     pub engine: Engine,
-    /// More options of `dnsalt up`.
-    pub options: Vec<String>,
+    /// As in `dnsalt.toml`.
+    pub policy: Settings,
 }
 
 /// What is installed on the gateway.
@@ -226,8 +227,12 @@ impl fmt::Display for Protection {
             Engine::Nat => "nat",
             Engine::Salt => "salt",
         })?;
-        for option in &self.options {
-            write!(f, " {option}")?;
+        let policy = &self.policy;
+        if policy.per_query == Some(true) {
+            f.write_str(", per query")?;
+        }
+        if policy.on_near_miss == Some(OnNearMiss::Drop) {
+            f.write_str(", port and ID only")?;
         }
         Ok(())
     }

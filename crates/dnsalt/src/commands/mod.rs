@@ -77,6 +77,6 @@ fn restore(
 }
 
 /// This program, for running verbs of it.
-fn own_program() -> anyhow::Result<PathBuf> {
+pub(crate) fn own_program() -> anyhow::Result<PathBuf> {
     Ok(std::env::current_exe()?)
 }

@@ -1,0 +1,3 @@
+pub(crate) fn render(_: &super::Report) -> String {
+    String::new()
+}

@@ -1,0 +1,133 @@
+//! What should come of a race (RFC 5452 section 7).
+//!
+//! In one window an attacker who sends K different guesses is right with the chance K / (N P I): N servers
+//! that the reply may have to come from, P ports and I query IDs that it has to choose among. Where the
+//! first near miss sends the query to TCP, only the first packet that meets the port counts: its chance is
+//! that to meet the port, min(1, K / (N P)), times 1 / I.
+
+use dnsalt_lab::race::{Attacked, Engine, Kind, Scenario, Told};
+use dnsalt_policy::{OnNearMiss, Settings};
+use serde::Serialize;
+
+/// One in so many ports is left free by who steers a NAT.
+const STEERED: f64 = 128.0;
+/// Query IDs that there are.
+const IDS: f64 = 65_536.0;
+
+/// The formula with its numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub(crate) struct Prediction {
+    /// P: ports that the attacker has to choose among.
+    pub(crate) ports: f64,
+    /// I: query IDs that it has to choose among.
+    pub(crate) ids: f64,
+    /// K: guesses in a window, on average.
+    pub(crate) guesses: f64,
+    /// Whether the first near miss ends the window.
+    pub(crate) one_guess: bool,
+    /// The chance to win a window.
+    pub(crate) window: f64,
+    /// The chance to have won one in as many as there were.
+    pub(crate) chance: f64,
+    /// Seconds until the chance is one half, if it went on like this.
+    pub(crate) even_odds: Option<f64>,
+}
+
+impl Prediction {
+    /// For what an attacker did.
+    pub(crate) fn of(scenario: &Scenario, attacked: &Attacked) -> Self {
+        let (attack, policy) = (&scenario.attack, &scenario.protection.policy);
+        let engine = scenario.protection.engine;
+        let sprayed = f64::from(attack.ports.end() - attack.ports.start()) + 1.0;
+        // Who takes one port for the right one chooses among all that it may be.
+        let drawn = match engine {
+            Engine::None => scenario.victim.resolver.ports().len() as f64,
+            Engine::Recipe => sprayed,
+            Engine::Nat | Engine::Salt => policy_ports(policy),
+        };
+        let ports = match (attack.told, attack.kind) {
+            (Some(Told::Port), _) => 1.0,
+            (_, Kind::KnownPort) => drawn,
+            (_, Kind::Scan) if attacked.scan.as_ref().is_some_and(|scan| scan.port.is_some()) => {
+                1.0
+            }
+            (_, Kind::Scan | Kind::Spray) => sprayed,
+            (_, Kind::Steer) => (sprayed / STEERED).ceil(),
+        };
+        // Only the salt engine changes IDs that count.
+        let counted = attacked.lesson.ids_count() && engine != Engine::Salt;
+        let ids = if attack.told == Some(Told::Id) || counted { 1.0 } else { IDS };
+        let windows = attacked.windows as f64;
+        let guesses = attacked.forged as f64 / windows.max(1.0);
+        let one_guess = engine == Engine::Salt
+            && policy.on_near_miss.unwrap_or(OnNearMiss::Tcp) == OnNearMiss::Tcp;
+        let ports = ports * f64::from(scenario.network.servers);
+        let window = if one_guess {
+            (guesses / ports).min(1.0) / ids
+        } else {
+            (guesses / (ports * ids)).min(1.0)
+        };
+        let chance = 1.0 - (1.0 - window).powf(windows);
+        let even_odds = (window > 0.0 && attacked.seconds > 0.0).then(|| {
+            let each = attacked.seconds / windows;
+            // Windows until the chance is one half; at least one.
+            (std::f64::consts::LN_2 / -(-window).ln_1p()).max(1.0) * each
+        });
+        Prediction { ports, ids, guesses, one_guess, window, chance, even_odds }
+    }
+}
+
+fn policy_ports(settings: &Settings) -> f64 {
+    settings.clone().resolve().map_or(0.0, |policy| f64::from(policy.ports().count()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use dnsalt_lab::race::Lesson;
+
+    use super::*;
+
+    fn predicted(protection: &str, attack: &str, ids: &[u16]) -> Prediction {
+        let text = format!(
+            "title = 't'\nvictim.resolver = 'bind-fixed'\nprotection = {{ {protection} }}\n\
+             attack = {{ {attack}, for = '1s' }}"
+        );
+        let lesson =
+            Lesson { address: Ipv4Addr::LOCALHOST, ports: vec![1; ids.len()], ids: ids.to_vec() };
+        let attacked = Attacked {
+            lesson,
+            scan: None,
+            windows: 10,
+            hits: 0,
+            failures: 0,
+            forged: 65_536,
+            seconds: 2.0,
+            poisoned: None,
+        };
+        Prediction::of(&Scenario::parse(&text).unwrap(), &attacked)
+    }
+
+    #[test]
+    fn the_formula() {
+        let known = "kind = 'known-port'";
+        let random = [9, 4000, 77];
+        let p = predicted("engine = 'none'", known, &random);
+        assert!((p.ports, p.ids) == (1.0, 65_536.0) && (p.window - 0.1).abs() < 1e-9);
+        // ln 2 / -ln 0.9 = 6.58 windows of 0.2 s.
+        assert!((p.even_odds.unwrap() - 1.316).abs() < 0.001 && (p.chance - 0.651).abs() < 0.001);
+        let p = predicted("engine = 'none'", known, &[4, 5, 6]);
+        assert!((p.window - 1.0).abs() < 1e-9 && p.even_odds == Some(0.2));
+        let p = predicted("engine = 'nat'", "kind = 'spray'", &random);
+        assert!((p.window * 64_512.0 - 0.1).abs() < 1e-9);
+        let p = predicted("engine = 'nat'", "kind = 'steer', ports = '1024-2047'", &random);
+        assert!((p.window * 8.0 - 0.1).abs() < 1e-9);
+        // One guess: the port is met by each tenth window at best, and the ID must be right.
+        let p = predicted("engine = 'salt'", "kind = 'spray'", &[4, 5, 6]);
+        assert!(p.one_guess && (p.window * 64_512.0 * 65_536.0 - 6553.6).abs() < 1e-6);
+        let few = "engine = 'salt', policy.on-near-miss = 'drop', policy.ports = '40000-40255'";
+        let p = predicted(few, "kind = 'spray', told = 'id', ports = '40000-40255'", &random);
+        assert!((p.ports, p.ids, p.window) == (256.0, 1.0, 1.0));
+    }
+}
