@@ -25,6 +25,7 @@ mod interfaces;
 mod netlink;
 mod new_file;
 mod output;
+mod page;
 mod probe;
 mod query;
 mod race;

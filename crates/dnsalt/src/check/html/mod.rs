@@ -14,8 +14,8 @@ use dnsalt_audit::{grouped, time};
 
 use super::report::Report;
 use super::text::{capital, number, short, side_notes};
+use crate::page::{self, escaped};
 
-const STYLE: &str = include_str!("style.css");
 /// Resolvers with plots: a page of more is no page any more. The table has all that were judged.
 const PLOTTED: usize = 200;
 
@@ -23,13 +23,7 @@ const PLOTTED: usize = 200;
 pub(crate) fn render(report: &Report, state: &State) -> String {
     let samples: HashMap<IpAddr, &[Sample]> =
         state.resolvers().map(|observed| (observed.address, observed.samples)).collect();
-    let mut page =
-        String::from("<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n");
-    page += "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n";
-    let _ = write!(
-        page,
-        "<title>dnsalt check</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n"
-    );
+    let mut page = page::begin("dnsalt check");
     page += "<h1>How predictable are these DNS queries?</h1>\n";
     page += &chips(report);
     page += &sources(report);
@@ -51,7 +45,7 @@ pub(crate) fn render(report: &Report, state: &State) -> String {
         page += &section(judged, samples, i < 3 || judged.worst() <= Verdict::Weak);
     }
     page += &footer(report);
-    page + "</main>\n</body>\n</html>\n"
+    page + page::END
 }
 
 fn chips(report: &Report) -> String {
@@ -243,8 +237,4 @@ fn with_code(text: &str) -> String {
         if i % 2 == 1 { format!("<code>{part}</code>") } else { part }
     };
     parts.by_ref().map(part).collect()
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
