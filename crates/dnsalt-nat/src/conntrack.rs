@@ -12,13 +12,13 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr as Peer};
 
-use dnsalt_policy::{Family, Policy};
+use dnsalt_policy::{Family, Policy, Prefix};
 use netlink_packet_core::{
     DefaultNla, NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkHeader,
     NetlinkMessage, NetlinkPayload,
 };
 use netlink_packet_netfilter::conntrack::{
-    ConntrackAttribute, ConntrackMessage, IPTuple, ProtoTuple, Protocol, Tuple,
+    ConntrackAttribute, ConntrackMessage, IPTuple, ProtoTuple, Protocol, Status, Tuple,
 };
 use netlink_packet_netfilter::{
     NetfilterHeader, NetfilterMessage, NetfilterMessageInner, NetfilterProtoFamily,
@@ -46,6 +46,8 @@ pub struct Entry {
     pub udp: bool,
     /// Seconds until the entry goes, unless another packet comes.
     pub expires: u32,
+    /// Whether an answer was seen.
+    answered: bool,
     original: Vec<Tuple>,
 }
 
@@ -63,35 +65,43 @@ pub struct Usage {
 /// # Errors
 /// When the kernel cannot be asked: no rights (`CAP_NET_ADMIN`), no conntrack.
 pub fn entries(policy: &Policy) -> Result<Vec<Entry>, ConntrackError> {
-    let mut netlink = Netlink::open()?;
-    let mut entries = Vec::new();
-    netlink.request("listing", 0, ConntrackMessage::Get(Vec::new()), NLM_F_DUMP, |attributes| {
-        entries.extend(Entry::read(attributes).filter(|entry| entry.fits(policy)));
-    })?;
-    Ok(entries)
+    matching(|entry| entry.fits(policy))
 }
 
 /// Ends every UDP connection that fits the policy, so that the next packet is translated anew.
 /// Returns how many there were. A query that waits for its answer has to be asked again.
 ///
+/// What servers sent unasked before the rules were in is ended, too: conntrack would go on keeping
+/// it as long as more of the same comes, dropped or not, and NAT would not draw its port.
+///
 /// # Errors
 /// As [`entries`].
 pub fn cut(policy: &Policy) -> Result<usize, ConntrackError> {
-    let entries = entries(policy)?;
+    let ours = |entry: &Entry| entry.udp && (entry.fits(policy) || entry.is_unsolicited(policy));
     let mut netlink = Netlink::open()?;
     let mut count = 0;
-    for entry in entries.into_iter().filter(|entry| entry.udp) {
+    for entry in matching(ours)? {
         let family = Family::of(entry.server.ip());
+        let was_query = entry.fits(policy);
         let delete =
             ConntrackMessage::Delete(vec![ConntrackAttribute::CtaTupleOrig(entry.original)]);
         match netlink.request("deleting", family_number(family), delete, NLM_F_ACK, |_| {}) {
-            Ok(()) => count += 1,
+            Ok(()) => count += usize::from(was_query),
             // It went by itself in the meantime.
             Err(error) if error.cause.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
     }
     Ok(count)
+}
+
+fn matching(which: impl Fn(&Entry) -> bool) -> Result<Vec<Entry>, ConntrackError> {
+    let mut netlink = Netlink::open()?;
+    let mut entries = Vec::new();
+    netlink.request("listing", 0, ConntrackMessage::Get(Vec::new()), NLM_F_DUMP, |attributes| {
+        entries.extend(Entry::read(attributes).filter(&which));
+    })?;
+    Ok(entries)
 }
 
 /// How full the table is; none where conntrack is not there.
@@ -165,11 +175,15 @@ impl Entry {
         let mut original = None;
         let mut reply = None;
         let mut expires = 0;
+        let mut answered = false;
         for attribute in attributes {
             match attribute {
                 ConntrackAttribute::CtaTupleOrig(tuple) => original = Some(tuple),
                 ConntrackAttribute::CtaTupleReply(tuple) => reply = Ends::read(tuple),
                 ConntrackAttribute::CtaTimeout(seconds) => expires = *seconds,
+                ConntrackAttribute::CtaStatus(status) => {
+                    answered = status.contains(Status::SeenReply);
+                }
                 _ => {}
             }
         }
@@ -181,21 +195,35 @@ impl Entry {
             wire_port: reply?.destination.port(),
             udp: ends.udp,
             expires,
+            answered,
             original: original.clone(),
         })
     }
 
+    /// Whether it is what the shield drops: from a server's port, and nobody answered it.
+    fn is_unsolicited(&self, policy: &Policy) -> bool {
+        let family = Family::of(self.client.ip());
+        let dns = |peer: Peer| policy.dns_ports().contains(&peer.port());
+        !self.answered
+            && policy.covers(family)
+            && dns(self.client)
+            && !dns(self.server)
+            && !self.client.ip().is_loopback()
+            && within(&policy.to(family), self.client.ip())
+    }
+
     fn fits(&self, policy: &Policy) -> bool {
         let family = Family::of(self.server.ip());
-        let within = |prefixes: Vec<dnsalt_policy::Prefix>, address: IpAddr| {
-            prefixes.is_empty() || prefixes.iter().any(|prefix| prefix.contains(address))
-        };
         policy.covers(family)
             && policy.dns_ports().contains(&self.server.port())
             && !self.server.ip().is_loopback()
-            && within(policy.from(family), self.client.ip())
-            && within(policy.to(family), self.server.ip())
+            && within(&policy.from(family), self.client.ip())
+            && within(&policy.to(family), self.server.ip())
     }
+}
+
+fn within(prefixes: &[Prefix], address: IpAddr) -> bool {
+    prefixes.is_empty() || prefixes.iter().any(|prefix| prefix.contains(address))
 }
 
 /// The two ends of one direction.

@@ -57,9 +57,9 @@ fn both_iptables_take_their_rules() {
                     let restored = Ended::from(restore.output_with_input(text.as_bytes()).unwrap());
                     assert_eq!(restored.exits(0).stderr, "", "{variant} {program} {options:?}");
                 }
-                gateway
-                    .sh(&format!("{program}-{variant} -t nat -F; {program}-{variant} -t raw -F"))
-                    .unwrap();
+                for table in ["raw", "mangle", "nat"] {
+                    gateway.sh(&format!("{program}-{variant} -t {table} -F")).unwrap();
+                }
             }
         }
     }

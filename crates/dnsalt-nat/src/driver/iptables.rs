@@ -10,10 +10,12 @@ use std::path::{Path, PathBuf};
 
 use dnsalt_policy::{Family, Policy};
 
-use super::{Driver, DriverError, Installed};
+use super::{Driver, DriverError, Installed, with_shield};
 use crate::command::{exists, run};
 use crate::conntrack::{remove_timeout_policy, set_timeout_policy};
-use crate::render::{CHAIN, TAG, iptables, iptables_removal, timeout_policy};
+use crate::render::{
+    CHAIN, Shield, TAG, iptables_removal, iptables_shield, iptables_with, timeout_policy,
+};
 
 /// Which of the two programs that are called iptables.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,7 +36,8 @@ pub struct Iptables {
     folder: PathBuf,
 }
 
-const TABLES: [&str; 2] = ["raw", "nat"];
+/// In the order in which rules go in, and out again.
+const TABLES: [&str; 3] = ["raw", "mangle", "nat"];
 
 impl Iptables {
     /// `folder` is where the rules are written for the commands to read.
@@ -81,10 +84,14 @@ impl Iptables {
         Ok(Saved { text, hidden })
     }
 
+    fn save_all(&self) -> Result<Vec<(Family, Saved)>, DriverError> {
+        self.families().into_iter().map(|family| Ok((family, self.save(family)?))).collect()
+    }
+
     /// The rules for one family as they have to be loaded on top of what is there.
-    fn transaction(policy: &Policy, saved: &Saved) -> Result<String, DriverError> {
+    fn transaction(policy: &Policy, shield: Shield, saved: &Saved) -> Result<String, DriverError> {
         let mut text = String::new();
-        let rules = iptables(policy)?;
+        let rules = iptables_with(policy, shield)?;
         for table in TABLES {
             let wanted = rules.contains(&format!("*{table}\n"));
             if saved.has_ours(table) && !wanted {
@@ -137,6 +144,20 @@ impl Iptables {
         Ok(())
     }
 
+    /// Writes down which tables are not there before us, besides those of an earlier run.
+    fn remember_tables(&self, saved: &[(Family, Saved)]) -> Result<(), DriverError> {
+        let mut made = std::fs::read_to_string(self.made_by_us()).unwrap_or_default();
+        for (family, saved) in saved {
+            for table in TABLES.iter().filter(|table| !saved.exists(table)) {
+                let line = format!("{family} {table}");
+                if !made.lines().any(|known| known == line) {
+                    made += &format!("{line}\n");
+                }
+            }
+        }
+        self.write("tables-made", &made)
+    }
+
     /// Removes tables that were not there before us and hold nothing, as far as iptables lets us.
     fn forget_tables(&self, family: Family, made: &[&str]) -> Result<(), DriverError> {
         let saved = self.save(family)?;
@@ -168,32 +189,41 @@ impl Driver for Iptables {
     }
 
     fn check(&self, policy: &Policy) -> Result<(), DriverError> {
-        for family in self.families() {
-            let saved = self.save(family)?;
-            if let Some((table, _)) = saved.hidden.first() {
-                return Err(DriverError::Hidden { table, family });
+        let saved = self.save_all()?;
+        for (family, saved) in &saved {
+            let needed = |(table, _): &&(&'static str, bool)| *table != "mangle";
+            if let Some((table, _)) = saved.hidden.iter().find(needed) {
+                return Err(DriverError::Hidden { table, family: *family });
             }
-            let text = Self::transaction(policy, &saved)?;
-            let restore = self.program(family, "-restore");
-            run(&restore, &["-w", "10", "--noflush", "--test"], Some(&text))?;
         }
-        Ok(())
+        with_shield(most(policy, &saved), |shield| {
+            for (family, saved) in &saved {
+                let text = Self::transaction(policy, shield, saved)?;
+                let restore = self.program(*family, "-restore");
+                run(&restore, &["-w", "10", "--noflush", "--test"], Some(&text))?;
+            }
+            Ok(())
+        })
     }
 
     fn installed(&self) -> Result<Option<Installed>, DriverError> {
         let mut all = String::new();
         let mut missing = None;
-        let mut caught = 0;
+        let (mut caught, mut dropped, mut shield) = (0, 0, Shield::Whole);
         let mut found = false;
-        for family in self.families() {
-            let saved = self.save(family)?;
+        for (family, saved) in self.save_all()? {
             if saved.has_ours("nat") {
                 found = true;
-            } else if saved.has_ours("raw") || found {
+            } else if found || TABLES.iter().any(|table| saved.has_ours(table)) {
                 missing = Some(format!("the {family} rules of the nat table"));
             }
             let ours = saved.ours();
-            caught += ours.iter().filter_map(|line| caught_by(line)).sum::<u64>();
+            caught += counted(&ours, |rule| rule.contains("\"policy "));
+            dropped += counted(&ours, |rule| rule.ends_with("-j DROP"));
+            // A family that has no rules has no shield, either, and needs none.
+            if ours.iter().any(|line| line.contains("\"policy ")) {
+                shield = shield.min(iptables_shield(&ours.join("\n")));
+            }
             let _ = writeln!(all, "{family}");
             for line in ours {
                 let _ = writeln!(all, "{}", line.split_once("] ").map_or(line, |(_, rule)| rule));
@@ -202,7 +232,7 @@ impl Driver for Iptables {
         if !found && missing.is_none() {
             return Ok(None);
         }
-        Ok(Some(Installed { caught, fingerprint: all, missing }))
+        Ok(Some(Installed { caught, dropped, shield, fingerprint: all, missing }))
     }
 
     fn apply(&self, policy: &Policy) -> Result<(), DriverError> {
@@ -211,30 +241,21 @@ impl Driver for Iptables {
                 set_timeout_policy(timeout_policy(family), family, timeout)?;
             }
         }
-        let mut texts = Vec::new();
-        let mut made = String::new();
-        for family in self.families() {
-            let saved = self.save(family)?;
-            let forward = Self::transaction(policy, &saved)?;
-            let back: String = if saved.has_ours("nat") {
-                // What was there was ours as well: better new rules than none.
-                String::new()
-            } else {
-                TABLES
-                    .iter()
-                    .filter(|table| forward.contains(&format!("*{table}\n")))
-                    .map(|table| iptables_removal(table))
-                    .collect()
-            };
-            for table in TABLES.iter().filter(|table| !saved.exists(table)) {
-                let _ = writeln!(made, "{family} {table}");
-            }
-            texts.push((family, forward, back));
-        }
-        if !self.made_by_us().exists() {
-            self.write("tables-made", &made)?;
-        }
-        self.load(&texts)
+        let saved = self.save_all()?;
+        self.remember_tables(&saved)?;
+        with_shield(most(policy, &saved), |shield| {
+            // Anew each time: what was refused may have gone in as far as the table before.
+            let saved = self.save_all()?;
+            let texts: Result<Vec<_>, DriverError> = saved
+                .iter()
+                .map(|(family, saved)| {
+                    let forward = Self::transaction(policy, shield, saved)?;
+                    let back = way_back(saved, &forward);
+                    Ok((*family, forward, back))
+                })
+                .collect();
+            self.load(&texts?)
+        })
     }
 
     fn remove(&self) -> Result<(), DriverError> {
@@ -263,13 +284,30 @@ impl Driver for Iptables {
     }
 }
 
-/// The packets of a rule that decides what is salted: `[12:900] -A DNSALT ... --comment "policy ..."`.
-fn caught_by(line: &str) -> Option<u64> {
-    let (counters, rule) = line.strip_prefix('[')?.split_once("] ")?;
-    if !rule.contains("\"policy ") {
-        return None;
+/// The packets that rules of a kind counted: `[12:900] -A DNSALT ... --comment "policy ..."`.
+fn counted(rules: &[&str], kind: impl Fn(&str) -> bool) -> u64 {
+    let packets = |line: &&str| {
+        let (counters, rule) = line.strip_prefix('[')?.split_once("] ")?;
+        let (packets, _) = counters.split_once(':')?;
+        if kind(rule) { packets.parse::<u64>().ok() } else { None }
+    };
+    rules.iter().filter_map(packets).sum()
+}
+
+/// The most of the shield that can go in: its table may be one that iptables cannot show.
+fn most(policy: &Policy, saved: &[(Family, Saved)]) -> Shield {
+    let hidden = saved.iter().any(|(_, saved)| saved.is_hidden("mangle"));
+    if hidden { Shield::None } else { Shield::wanted(policy) }
+}
+
+/// What takes a transaction back, table by table in the same order.
+fn way_back(saved: &Saved, forward: &str) -> String {
+    if saved.has_ours("nat") {
+        // What was there was ours as well: better new rules than none.
+        return String::new();
     }
-    counters.split_once(':')?.0.parse().ok()
+    let touched = TABLES.iter().filter(|table| forward.contains(&format!("*{table}\n")));
+    touched.map(|table| iptables_removal(table)).collect()
 }
 
 /// The output of `iptables-save -c`.
@@ -307,6 +345,10 @@ impl Saved {
     fn has_ours(&self, table: &str) -> bool {
         self.ours_is_hidden_in(table)
             || self.table(table).any(|line| line.starts_with(&format!(":{CHAIN} ")))
+    }
+
+    fn is_hidden(&self, table: &str) -> bool {
+        self.hidden.iter().any(|(hidden, _)| *hidden == table)
     }
 
     fn ours_is_hidden_in(&self, table: &str) -> bool {

@@ -9,7 +9,7 @@ use dnsalt_policy::{Family, Policy};
 
 use crate::command::CommandError;
 use crate::conntrack::ConntrackError;
-use crate::render::RenderError;
+use crate::render::{RenderError, Shield};
 
 pub use iptables::{Flavour, Iptables};
 pub use nft::Nft;
@@ -19,14 +19,15 @@ pub trait Driver {
     /// Its name, as users write it: `nft`, `iptables-legacy` ...
     fn name(&self) -> &'static str;
 
-    /// Asks firewall and kernel whether the policy's rules would be taken, without taking them.
+    /// Asks firewall and kernel whether the policy's rules would be taken, without taking them. That
+    /// the shield would not be is no error: the rules go in without.
     fn check(&self, policy: &Policy) -> Result<(), DriverError>;
 
     /// What of ours is in the kernel now; none if nothing is.
     fn installed(&self) -> Result<Option<Installed>, DriverError>;
 
     /// Puts the rules in; replaces those of ours that are there in the same transaction. Either
-    /// all of it happens, or nothing.
+    /// all of it happens, or nothing; but what this machine cannot hold of the shield is left out.
     fn apply(&self, policy: &Policy) -> Result<(), DriverError>;
 
     /// Takes out exactly what is ours; it is fine if nothing is.
@@ -38,6 +39,10 @@ pub trait Driver {
 pub struct Installed {
     /// New UDP and TCP flows that they caught; with per-query ports these are single queries.
     pub caught: u64,
+    /// Packets that the shield dropped: from a server's port, and of no query.
+    pub dropped: u64,
+    /// How much of the shield is there.
+    pub shield: Shield,
     /// The rules without counters: differs when somebody changed them.
     pub fingerprint: String,
     /// Whether all that belongs to the rules is there; else what is missing.
@@ -75,6 +80,22 @@ pub enum DriverError {
         /// Why.
         cause: std::io::Error,
     },
+}
+
+/// Does something with as much of the shield as can be, from the most to none: for a machine that
+/// has not all that it needs. What is wrong with the rules besides is wrong with none of it, too.
+fn with_shield<T>(
+    most: Shield,
+    mut attempt: impl FnMut(Shield) -> Result<T, DriverError>,
+) -> Result<T, DriverError> {
+    for shield in [Shield::Whole, Shield::Ports] {
+        if shield <= most
+            && let done @ (Ok(_) | Err(DriverError::Render(_))) = attempt(shield)
+        {
+            return done;
+        }
+    }
+    attempt(Shield::None)
 }
 
 /// Which driver to use.

@@ -2,9 +2,9 @@
 
 use dnsalt_policy::Policy;
 
-use super::{Driver, DriverError, Installed};
+use super::{Driver, DriverError, Installed, with_shield};
 use crate::command::{CommandError, run};
-use crate::render::{TABLE, nft};
+use crate::render::{Shield, TABLE, nft_shield, nft_with};
 
 /// The driver for nftables.
 #[derive(Clone, Copy, Debug)]
@@ -16,8 +16,7 @@ impl Driver for Nft {
     }
 
     fn check(&self, policy: &Policy) -> Result<(), DriverError> {
-        run("nft", &["--check", "--file", "-"], Some(&nft(policy)))?;
-        Ok(())
+        load(policy, &["--check", "--file", "-"])
     }
 
     fn installed(&self) -> Result<Option<Installed>, DriverError> {
@@ -25,15 +24,15 @@ impl Driver for Nft {
             Err(error @ CommandError::Failed { .. }) if absent(error.stderr()) => return Ok(None),
             result => result?,
         };
-        let (fingerprint, caught) = without_counters(&listing);
-        Ok(Some(Installed { caught, fingerprint, missing: None }))
+        let Counted { fingerprint, caught, dropped } = without_counters(&listing);
+        let shield = nft_shield(&listing);
+        Ok(Some(Installed { caught, dropped, shield, fingerprint, missing: None }))
     }
 
     fn apply(&self, policy: &Policy) -> Result<(), DriverError> {
         // `nft` reads to the end before it commits, and a file cut short does not parse: should we
         // be killed while we write, nothing happens.
-        run("nft", &["--file", "-"], Some(&nft(policy)))?;
-        Ok(())
+        load(policy, &["--file", "-"])
     }
 
     fn remove(&self) -> Result<(), DriverError> {
@@ -48,25 +47,45 @@ fn absent(stderr: &str) -> bool {
     stderr.contains("No such file or directory")
 }
 
-/// The listing with counters at 0, and the sum of their packets.
-fn without_counters(listing: &str) -> (String, u64) {
-    let mut text = String::with_capacity(listing.len());
-    let mut caught = 0;
-    let mut words = listing.split_inclusive(char::is_whitespace).peekable();
-    while let Some(word) = words.next() {
-        text.push_str(word);
-        if matches!(word.trim_end(), "packets" | "bytes")
-            && let Some(number) = words.peek()
-            && let Ok(value) = number.trim_end().parse::<u64>()
-        {
-            if word.trim_end() == "packets" {
-                caught = u64::saturating_add(caught, value);
+fn load(policy: &Policy, args: &[&str]) -> Result<(), DriverError> {
+    with_shield(Shield::wanted(policy), |shield| {
+        run("nft", args, Some(&nft_with(policy, shield)))?;
+        Ok(())
+    })
+}
+
+/// A listing, and what its rules counted.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Counted {
+    /// The listing with counters at 0.
+    fingerprint: String,
+    /// Packets of rules that let go on.
+    caught: u64,
+    /// Packets of rules that drop.
+    dropped: u64,
+}
+
+fn without_counters(listing: &str) -> Counted {
+    let mut counted = Counted::default();
+    for line in listing.split_inclusive('\n') {
+        let drops = line.split_whitespace().any(|word| word == "drop");
+        let sum = if drops { &mut counted.dropped } else { &mut counted.caught };
+        let mut words = line.split_inclusive(char::is_whitespace).peekable();
+        while let Some(word) = words.next() {
+            counted.fingerprint.push_str(word);
+            if matches!(word.trim_end(), "packets" | "bytes")
+                && let Some(number) = words.peek()
+                && let Ok(value) = number.trim_end().parse::<u64>()
+            {
+                if word.trim_end() == "packets" {
+                    *sum = u64::saturating_add(*sum, value);
+                }
+                words.next();
+                counted.fingerprint.push_str("0 ");
             }
-            words.next();
-            text.push_str("0 ");
         }
     }
-    (text, caught)
+    counted
 }
 
 #[cfg(test)]
@@ -76,20 +95,22 @@ mod tests {
     #[test]
     fn counters_are_summed_and_blanked() {
         let listing = "udp dport 53 counter packets 12 bytes 900 goto ports\n\
-                       tcp dport 53 counter packets 30 bytes 1 goto ports\n";
-        let (text, caught) = without_counters(listing);
-        assert_eq!(caught, 42);
-        assert_eq!(text.matches("counter packets 0 bytes 0 goto ports").count(), 2);
-        assert_eq!(without_counters(&text), (text.clone(), 0));
+                       tcp dport 53 counter packets 30 bytes 1 goto ports\n\
+                       udp dport 1024-65535 counter packets 7 bytes 1 drop\n";
+        let counted = without_counters(listing);
+        assert_eq!((counted.caught, counted.dropped), (42, 7));
+        let text = counted.fingerprint;
+        assert_eq!(text.matches("counter packets 0 bytes 0 goto ports\n").count(), 2);
+        let again = Counted { fingerprint: text.clone(), ..Counted::default() };
+        assert_eq!(without_counters(&text), again);
     }
 
     proptest::proptest! {
         #[test]
-        fn listings_of_any_kind_are_read(text in "(counter |packets |bytes |[0-9]{0,30} |\"policy |\n|\\PC){0,40}") {
-            let (blanked, _) = without_counters(&text);
-            let (again, caught) = without_counters(&blanked);
-            proptest::prop_assert_eq!(again, blanked);
-            proptest::prop_assert_eq!(caught, 0);
+        fn listings_of_any_kind_are_read(text in "(counter |packets |bytes |[0-9]{0,30} |\"policy |drop|\n|\\PC){0,40}") {
+            let blanked = without_counters(&text).fingerprint;
+            let again = without_counters(&blanked);
+            proptest::prop_assert_eq!(again, Counted { fingerprint: blanked, ..Counted::default() });
         }
     }
 }

@@ -4,7 +4,7 @@ mod others;
 
 use std::net::{SocketAddr, UdpSocket};
 
-use dnsalt_policy::{Family, Policy, Source};
+use dnsalt_policy::{Family, Policy, Protocol, Source};
 
 use crate::driver::{Driver, DriverError};
 use crate::{conntrack, sysctl};
@@ -52,6 +52,7 @@ pub fn preflight(policy: &Policy, driver: &dyn Driver) -> Vec<Finding> {
     findings.extend(forwarding(policy));
     findings.extend(inner_servers(policy));
     findings.extend(fixed_port_53(policy));
+    findings.extend(open_clients(policy));
     findings.extend(foreign_sources(policy));
     findings.extend(uncovered(policy));
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
@@ -94,6 +95,19 @@ fn table_nearly_full(usage: Option<conntrack::Usage>) -> Option<Finding> {
         format!("the conntrack table is nearly full: {} of {} entries", usage.count, usage.max),
         "raise it before queries get lost: sysctl -w net.netfilter.nf_conntrack_max=N",
     ))
+}
+
+/// Who keeps its address is asked at its own port, too: replies to clients that are not named come in.
+fn open_clients(policy: &Policy) -> Option<Finding> {
+    let named = policy.families().iter().any(|family| !policy.from(*family).is_empty());
+    let udp = policy.protocols().contains(&Protocol::Udp);
+    (*policy.source() == Source::Keep && !named && udp).then(|| {
+        Finding::new(
+            Severity::Warning,
+            "with `keep` forged replies to a client's own address and port are forwarded, as long as no client is named",
+            "name the clients whose queries all pass here, and what they did not ask for is dropped: --from PREFIX",
+        )
+    })
 }
 
 fn forwarding(policy: &Policy) -> Option<Finding> {

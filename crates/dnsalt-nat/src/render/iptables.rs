@@ -8,6 +8,7 @@ use std::net::IpAddr;
 
 use dnsalt_policy::{Family, Policy, PortRange, Protocol, Source};
 
+use super::shield::{Shield, To, asking, leaving};
 use super::{RenderError, heading};
 
 /// Our chain in each table that we use.
@@ -17,6 +18,13 @@ pub const TAG: &str = "dnsalt";
 
 /// Where the ports are drawn.
 const PORTS: &str = "DNSALT-PORTS";
+/// What comes from a server and belongs to no query.
+const UNASKED: &str = "DNSALT-UNASKED";
+/// The same at a port that is drawn.
+const DRAWN: &str = "DNSALT-DRAWN";
+
+/// The chains that [`CHAIN`] leads to.
+const INNER: [(&str, &str); 3] = [("mangle", UNASKED), ("mangle", DRAWN), ("nat", PORTS)];
 
 /// The name of the conntrack timeout policy that the rules refer to.
 ///
@@ -29,14 +37,26 @@ pub fn timeout_policy(family: Family) -> &'static str {
 }
 
 /// The jumps out of built-in chains: table, chain, match.
-const JUMPS: [(&str, &str, &str); 3] =
-    [("raw", "PREROUTING", ""), ("raw", "OUTPUT", " ! -o lo"), ("nat", "POSTROUTING", " ! -o lo")];
+const JUMPS: [(&str, &str, &str); 4] = [
+    ("raw", "PREROUTING", ""),
+    ("raw", "OUTPUT", " ! -o lo"),
+    ("mangle", "PREROUTING", " ! -i lo"),
+    ("nat", "POSTROUTING", " ! -o lo"),
+];
 
 /// The rules, as text for `iptables-restore --noflush` and `ip6tables-restore --noflush`.
 ///
 /// # Errors
 /// [`RenderError::PerQuery`] and [`RenderError::ManyPorts`].
 pub fn iptables(policy: &Policy) -> Result<String, RenderError> {
+    iptables_with(policy, Shield::Whole)
+}
+
+/// The same with as much of the shield as the machine can hold.
+///
+/// # Errors
+/// As [`iptables`].
+pub fn iptables_with(policy: &Policy, shield: Shield) -> Result<String, RenderError> {
     if policy.per_query() {
         return Err(RenderError::PerQuery("iptables"));
     }
@@ -59,6 +79,10 @@ pub fn iptables(policy: &Policy) -> Result<String, RenderError> {
         }
         text += &jumps("raw", "-I", " 1");
         text += "COMMIT\n";
+    }
+    let shield = shield.min(Shield::wanted(policy));
+    if shield > Shield::None {
+        text += &shield_rules(policy, shield);
     }
     text += "\n# Each query that leaves gets a random port. The range is always named: without one the\n\
              # kernel maps a source port below 512 to another below 512.\n*nat\n";
@@ -86,10 +110,80 @@ pub fn iptables(policy: &Policy) -> Result<String, RenderError> {
 /// What takes the rules out again, as text for the same commands.
 pub fn iptables_removal(table: &str) -> String {
     let mut text = format!("*{table}\n{}-F {CHAIN}\n-X {CHAIN}\n", jumps(table, "-D", ""));
-    if table == "nat" {
-        text += &format!("-F {PORTS}\n-X {PORTS}\n");
+    for (_, inner) in INNER.iter().filter(|(of, _)| *of == table) {
+        text += &format!("-F {inner}\n-X {inner}\n");
     }
     text + "COMMIT\n"
+}
+
+/// How much of the shield is among rules as `iptables-save` prints them.
+pub fn iptables_shield(saved: &str) -> Shield {
+    match (saved.contains(&format!("-A {DRAWN} ")), saved.contains("-m u32 ")) {
+        (false, _) => Shield::None,
+        (true, false) => Shield::Ports,
+        (true, true) => Shield::Whole,
+    }
+}
+
+/// Behind conntrack, which knows by then whether a packet belongs to a query.
+fn shield_rules(policy: &Policy, shield: Shield) -> String {
+    let mut text = format!(
+        "\n# What comes from a server and belongs to no query. Kept by conntrack, it would take its port\n\
+         # out of the draw for 30 s; answered with an ICMP error, it would tell that the port is closed;\n\
+         # and a program here that asks from a port of its own would believe it.\n*mangle\n\
+         :{CHAIN} - [0:0]\n:{UNASKED} - [0:0]\n:{DRAWN} - [0:0]\n"
+    );
+    for family in policy.families() {
+        let flag = flag(family);
+        for packets in from_servers(policy, family) {
+            text +=
+                &format!("{flag} -A {CHAIN}{packets} -m conntrack --ctstate NEW -j {UNASKED}\n");
+        }
+        if shield == Shield::Whole {
+            for to in asking(policy, family).iter().flat_map(destinations) {
+                for reply in replies(family) {
+                    text += &format!("{flag} -A {UNASKED}{to} -m u32 --u32 \"{reply}\" -j DROP\n");
+                }
+            }
+        }
+        text += &format!("{flag} -A {UNASKED} -p udp{} -j RETURN\n", ports(policy, "dport"));
+        for range in policy.ports().ranges() {
+            let (low, high) = (range.low(), range.high());
+            text += &format!("{flag} -A {UNASKED} -p udp --dport {low}:{high} -j {DRAWN}\n");
+        }
+        for to in leaving(policy, family).iter().flat_map(destinations) {
+            text += &format!("{flag} -A {DRAWN}{to} -j DROP\n");
+        }
+    }
+    text + &jumps("mangle", "-I", " 1") + "COMMIT\n"
+}
+
+/// The matches of u32 for replies: the bit QR, the first after the query ID. In IPv6 it looks where
+/// UDP is if no other header stands between; where one does, nothing of DNS is lost.
+fn replies(family: Family) -> &'static [&'static str] {
+    match family {
+        Family::V4 => &["0>>22&0x3C@8&0x8000=0x8000"],
+        Family::V6 => &["48&0x8000=0x8000", "3&0xFF=0:0x10,0x12:0xFF"],
+    }
+}
+
+fn destinations(to: &To) -> Vec<String> {
+    match to {
+        To::Local => vec![" -m addrtype --dst-type LOCAL".to_owned()],
+        To::Named(list) => list.iter().map(|address| format!(" -d {address}")).collect(),
+    }
+}
+
+/// The matches for what comes from servers, one for each combination.
+fn from_servers(policy: &Policy, family: Family) -> Vec<String> {
+    let ports = ports(policy, "sport");
+    let mut all = Vec::new();
+    for interface in one_or_any("-i", policy.interfaces()) {
+        for server in one_or_any("-s", &policy.to(family)) {
+            all.push(format!("{interface}{server} -p udp{ports}"));
+        }
+    }
+    all
 }
 
 fn usage(policy: &Policy) -> Vec<String> {
@@ -124,34 +218,37 @@ fn jumps(table: &str, verb: &str, position: &str) -> String {
 
 /// The matches for queries: iptables has no lists, so one for each combination.
 fn queries(policy: &Policy, family: Family, protocol: Protocol, leaving: bool) -> Vec<String> {
-    let one_or_any = |options: Vec<String>| match options {
-        none if none.is_empty() => vec![String::new()],
-        some => some,
-    };
-    let named = |option: &str, list: Vec<dnsalt_policy::Prefix>| {
-        one_or_any(list.into_iter().map(|prefix| format!(" {option} {prefix}")).collect())
-    };
-    let interfaces = if leaving {
-        one_or_any(policy.interfaces().iter().map(|name| format!(" -o {name}")).collect())
-    } else {
-        vec![String::new()] // the raw table comes before routing: the way out is not known yet
-    };
-    let ports = match policy.dns_ports() {
-        [port] => format!(" --dport {port}"),
-        ports => {
-            let ports: Vec<_> = ports.iter().map(ToString::to_string).collect();
-            format!(" -m multiport --dports {}", ports.join(","))
-        }
-    };
+    // The raw table comes before routing: the way out is not known yet.
+    let interfaces = if leaving { policy.interfaces() } else { &[] };
+    let ports = ports(policy, "dport");
     let mut all = Vec::new();
-    for interface in &interfaces {
-        for from in named("-s", policy.from(family)) {
-            for to in named("-d", policy.to(family)) {
+    for interface in one_or_any("-o", interfaces) {
+        for from in one_or_any("-s", &policy.from(family)) {
+            for to in one_or_any("-d", &policy.to(family)) {
                 all.push(format!("{interface}{from}{to} -p {}{ports}", protocol.keyword()));
             }
         }
     }
     all
+}
+
+/// An option with each item of a list; nothing, once, for an empty list.
+fn one_or_any<T: ToString>(option: &str, list: &[T]) -> Vec<String> {
+    match list {
+        [] => vec![String::new()],
+        some => some.iter().map(|item| format!(" {option} {}", item.to_string())).collect(),
+    }
+}
+
+/// ` --dport 53`, or several.
+fn ports(policy: &Policy, option: &str) -> String {
+    match policy.dns_ports() {
+        [port] => format!(" --{option} {port}"),
+        ports => {
+            let ports: Vec<_> = ports.iter().map(ToString::to_string).collect();
+            format!(" -m multiport --{option}s {}", ports.join(","))
+        }
+    }
 }
 
 /// One rule for each address and range, each taken with its share of what is left: the last takes

@@ -5,13 +5,17 @@ mod nft;
 mod pf;
 mod pf_freebsd;
 mod pf_openbsd;
+mod shield;
 
 use dnsalt_policy::Policy;
 
-pub use iptables::{CHAIN, TAG, iptables, iptables_removal, timeout_policy};
-pub use nft::{TABLE, nft};
+pub use iptables::{
+    CHAIN, TAG, iptables, iptables_removal, iptables_shield, iptables_with, timeout_policy,
+};
+pub use nft::{TABLE, nft, nft_shield, nft_with};
 pub use pf_freebsd::pf_freebsd;
 pub use pf_openbsd::pf_openbsd;
+pub use shield::Shield;
 
 /// A firewall that rules can be written for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

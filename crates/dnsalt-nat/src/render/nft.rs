@@ -2,15 +2,24 @@
 
 use std::net::IpAddr;
 
-use dnsalt_policy::{Family, Policy, PortRange, Prefix, Protocol, Source};
+use dnsalt_policy::{Family, Policy, PortRange, Protocol, Source};
 
+use super::shield::{Shield, To, asking, leaving};
 use super::{comma, heading};
 
 /// Our table, family and name; no other is ever touched.
 pub const TABLE: &str = "inet dnsalt";
 
+/// The chains of the shield begin with this.
+const UNSOLICITED: &str = "unsolicited";
+
 /// The rules as a file for `nft -f`: one transaction that replaces what we had before.
 pub fn nft(policy: &Policy) -> String {
+    nft_with(policy, Shield::Whole)
+}
+
+/// The same with as much of the shield as the kernel can hold: all or nothing.
+pub fn nft_with(policy: &Policy, shield: Shield) -> String {
     let mut text = heading(
         policy,
         "nftables",
@@ -23,6 +32,9 @@ pub fn nft(policy: &Policy) -> String {
     parts.push(postrouting(policy));
     if policy.per_query() {
         parts.extend(zone_chains(policy));
+    }
+    if shield.min(Shield::wanted(policy)) == Shield::Whole {
+        parts.extend(shield_chains(policy));
     }
     text += &parts.join("\n");
     text + "}\n"
@@ -178,6 +190,58 @@ fn zone_chains(policy: &Policy) -> [String; 2] {
     [forwarded, local]
 }
 
+/// How much of the shield is in a listing of our table.
+pub fn nft_shield(listing: &str) -> Shield {
+    let there = listing.contains(&format!("chain {UNSOLICITED} {{"));
+    if there { Shield::Whole } else { Shield::None }
+}
+
+/// Right after conntrack, which knows by then whether a packet belongs to a query.
+fn shield_chains(policy: &Policy) -> Vec<String> {
+    let jumps: String = policy
+        .families()
+        .into_iter()
+        .map(|family| {
+            let servers = addresses(family, "saddr", &policy.to(family));
+            let port = ports(policy);
+            let (nfproto, word) = (nfproto(family), keyword(family));
+            format!("\t\t{nfproto}{servers} udp sport {port} goto {UNSOLICITED}-{word}\n")
+        })
+        .collect();
+    let mut chains: Vec<String> =
+        policy.families().into_iter().map(|family| unsolicited(policy, family)).collect();
+    chains.push(format!(
+        "\t# What comes from a server and belongs to no query. Kept by conntrack, it would take its\n\
+         \t# port out of the draw for 30 s; answered with an ICMP error, it would tell that the port\n\
+         \t# is closed; and a program here that asks from a port of its own would believe it.\n\
+         \tchain {UNSOLICITED} {{\n\
+         \t\ttype filter hook prerouting priority mangle; policy accept;\n\
+         \t\tct state != new return\n\
+         \t\tiifname \"lo\" return\n\
+         {}{jumps}\t}}\n",
+        other_interfaces(policy, "iifname"),
+    ));
+    chains
+}
+
+/// A reply is told by the first bit after the query ID.
+fn unsolicited(policy: &Policy, family: Family) -> String {
+    let to = |to: &To| match to {
+        To::Local => "fib daddr type local".to_owned(),
+        To::Named(list) => addresses(family, "daddr", list).trim_start().to_owned(),
+    };
+    let mut text = format!("\tchain {UNSOLICITED}-{} {{\n", keyword(family));
+    for asking in asking(policy, family) {
+        text += &format!("\t\t{} @th,80,1 1 counter drop comment \"a reply\"\n", to(&asking));
+    }
+    text += &format!("\t\tudp dport {} return comment \"a query\"\n", ports(policy));
+    let drawn = comma(policy.ports().ranges());
+    for leaving in leaving(policy, family) {
+        text += &format!("\t\t{} udp dport {{ {drawn} }} counter drop\n", to(&leaving));
+    }
+    text + "\t}\n"
+}
+
 fn other_interfaces(policy: &Policy, selector: &str) -> String {
     match policy.interfaces() {
         [] => String::new(),
@@ -190,19 +254,28 @@ fn other_interfaces(policy: &Policy, selector: &str) -> String {
 
 /// The match for queries of one family and protocol.
 fn queries(policy: &Policy, family: Family, protocol: Protocol) -> String {
-    let mut text = nfproto(family).to_owned();
-    let mut addresses = |selector: &str, prefixes: Vec<Prefix>| {
-        if !prefixes.is_empty() {
-            text += &format!(" {} {selector} {{ {} }}", keyword(family), comma(prefixes));
+    let from = addresses(family, "saddr", &policy.from(family));
+    let to = addresses(family, "daddr", &policy.to(family));
+    format!("{}{from}{to} {} dport {}", nfproto(family), protocol.keyword(), ports(policy))
+}
+
+/// ` ip saddr { a, b }`; nothing where no address is named.
+fn addresses<T: ToString>(family: Family, selector: &str, list: &[T]) -> String {
+    match list {
+        [] => String::new(),
+        list => {
+            let list = comma(list.iter().map(ToString::to_string));
+            format!(" {} {selector} {{ {list} }}", keyword(family))
         }
-    };
-    addresses("saddr", policy.from(family));
-    addresses("daddr", policy.to(family));
-    let ports = match policy.dns_ports() {
+    }
+}
+
+/// The DNS ports, one or several in braces.
+fn ports(policy: &Policy) -> String {
+    match policy.dns_ports() {
         [port] => port.to_string(),
         ports => format!("{{ {} }}", comma(ports)),
-    };
-    format!("{text} {} dport {ports}", protocol.keyword())
+    }
 }
 
 fn keyword(family: Family) -> &'static str {

@@ -17,7 +17,10 @@ pub(super) fn check(policy: &Policy) -> Result<(), RenderError> {
 
 /// What the rules do not give of what the policy asks, for the heading.
 pub(super) fn notes(policy: &Policy) -> Vec<String> {
-    let mut notes = Vec::new();
+    let mut notes = vec![
+        "Replies that belong to no query are left to block rules of your own; these lines drop none."
+            .to_owned(),
+    ];
     let widest = policy.ports().widest();
     if widest.count() < policy.ports().count() {
         notes.push(format!(

@@ -44,6 +44,10 @@ struct Status {
     settings: Option<Settings>,
     /// New flows that the rules caught; with per-query ports these are queries.
     caught: Option<u64>,
+    /// Packets from a server's port that belonged to no query, and were dropped.
+    unsolicited: Option<u64>,
+    /// What this machine could not take of the rules, in words, with what to do.
+    lacks: Option<String>,
     conntrack: Option<Conntrack>,
     strength: Option<Bits>,
     /// What the salt engine does, if it is that.
@@ -113,6 +117,8 @@ fn look(store: &Store) -> anyhow::Result<Status> {
         scope: None,
         settings: None,
         caught: installed.as_ref().map(|installed| installed.caught),
+        unsolicited: installed.as_ref().and_then(|installed| installed.dropped),
+        lacks: installed.as_ref().and_then(|installed| installed.lacks.clone()),
         conntrack: None,
         strength: None,
         salt: None,
@@ -206,6 +212,12 @@ impl Status {
                 _ => "queries",
             };
             line("caught", &format!("{caught} {unit}"));
+        }
+        if let Some(unsolicited) = self.unsolicited {
+            line("dropped", &format!("{unsolicited} replies that belonged to no query"));
+        }
+        if let Some(lacks) = &self.lacks {
+            line("lacks", lacks);
         }
         if let Some(salt) = &self.salt {
             for (name, value) in salt.lines() {

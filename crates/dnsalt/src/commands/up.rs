@@ -122,6 +122,9 @@ fn complete(store: &Store, state: &mut State, engine: &dyn Engine) -> anyhow::Re
     let policy = Configured::new(state.current.settings.clone())?.policy;
     let installed = engine.installed(Some(&policy))?;
     let installed = installed.context("the rules are gone again: who removed them?")?;
+    if let Some(lacks) = &installed.lacks {
+        output::say(&format!("warning: {lacks}"));
+    }
     state.complete = Some(Complete { fingerprint: installed.fingerprint });
     store.write(state)
 }
@@ -150,7 +153,10 @@ fn unchanged(state: &State, wanted: &Configured, engine: &dyn Engine) -> anyhow:
     }
     let installed = engine.installed(Some(&wanted.policy))?;
     let is_whole = |installed: Installed| {
-        installed.missing.is_none() && installed.fingerprint == complete.fingerprint
+        // What the machine could not take then, it may take now.
+        installed.missing.is_none()
+            && installed.lacks.is_none()
+            && installed.fingerprint == complete.fingerprint
     };
     Ok(installed.is_some_and(is_whole))
 }

@@ -64,6 +64,10 @@ pub(crate) trait Engine {
 pub(crate) struct Installed {
     /// New flows that were caught, or queries that were salted.
     pub(crate) caught: u64,
+    /// Packets from a server's port and of no query that the nat engine dropped.
+    pub(crate) dropped: Option<u64>,
+    /// What this machine could not take of the rules, with what to do; the rest is as it should be.
+    pub(crate) lacks: Option<String>,
     /// Differs when somebody changed something.
     pub(crate) fingerprint: String,
     /// Whether all that belongs to it is there; else what is missing.

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use dnsalt_nat::driver::{Backend, Driver};
 use dnsalt_nat::preflight::{Finding, preflight};
+use dnsalt_nat::render::Shield;
 use dnsalt_nat::strength::Strength;
 use dnsalt_nat::{conntrack, render};
 use dnsalt_policy::{Policy, Source};
@@ -44,10 +45,12 @@ impl Engine for Nat {
         preflight(policy, self.driver.as_ref())
     }
 
-    fn installed(&self, _: Option<&Policy>) -> anyhow::Result<Option<Installed>> {
+    fn installed(&self, policy: Option<&Policy>) -> anyhow::Result<Option<Installed>> {
         let installed = self.driver.installed()?;
         Ok(installed.map(|installed| Installed {
             caught: installed.caught,
+            dropped: Some(installed.dropped),
+            lacks: policy.and_then(|policy| lacks(policy, installed.shield)),
             fingerprint: installed.fingerprint,
             missing: installed.missing,
             salt: None,
@@ -94,6 +97,22 @@ impl Engine for Nat {
         }
         text
     }
+}
+
+/// What the machine did not take of the shield, with what to do.
+fn lacks(policy: &Policy, shield: Shield) -> Option<String> {
+    let (what, mend) = match shield {
+        _ if shield >= Shield::wanted(policy) => return None,
+        Shield::Ports | Shield::Whole => (
+            "forged replies reach a program here that asks from a port outside of the range",
+            "iptables needs its match u32: modprobe xt_u32",
+        ),
+        Shield::None => (
+            "replies that nobody asked for are let in: they take ports out of the draw",
+            "it needs fib in nft; a table mangle, conntrack and addrtype in iptables",
+        ),
+    };
+    Some(format!("{what}; {mend}, then `dnsalt up` again"))
 }
 
 /// For how long a port is used, in words.

@@ -79,6 +79,8 @@ impl Engine for Salt {
         (config.key, config.grace_until) = ([0, 0], 0);
         Ok(Some(Installed {
             caught: salt.count(dnsalt_salt::layout::Counter::Salted),
+            dropped: None,
+            lacks: None,
             fingerprint: format!("{config:?}"),
             missing,
             salt: Some(salt),

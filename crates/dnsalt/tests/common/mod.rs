@@ -2,10 +2,13 @@
 #![allow(dead_code)] // each test file uses its own part of it
 
 pub(crate) mod capture;
+pub(crate) mod forger;
 pub(crate) mod judged;
 pub(crate) mod resolvers;
 pub(crate) mod unpacked;
 
+use std::io::ErrorKind;
+use std::net::{SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -126,7 +129,7 @@ pub(crate) fn ports_seen(network: &Network, host: &Host, sport: u16, count: usiz
     network.servers.take_seen();
     let servers = network.net.servers_v4;
     host.run(move || {
-        let socket = std::net::UdpSocket::bind(("0.0.0.0", sport)).unwrap();
+        let socket = bind(([0, 0, 0, 0], sport).into());
         socket.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
         let mut query = *b"\0\0\x01\0\0\x01\0\0\0\0\0\0\x01a\x04test\0\0\x01\0\x01";
         for id in 0..u8::try_from(count).unwrap() {
@@ -140,6 +143,20 @@ pub(crate) fn ports_seen(network: &Network, host: &Host, sport: u16, count: usiz
         }
     });
     network.servers.take_seen().iter().map(|seen| seen.peer.port()).collect()
+}
+
+/// A UDP socket on an address that may be taken for a moment more: programs that other tests start
+/// hold all sockets until they are loaded.
+pub(crate) fn bind(address: SocketAddr) -> UdpSocket {
+    let deadline = Instant::now() + Duration::from_secs(2);
+    loop {
+        match UdpSocket::bind(address) {
+            Err(error) if error.kind() == ErrorKind::AddrInUse && Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            result => return result.unwrap(),
+        }
+    }
 }
 
 /// Waits until something is so.
