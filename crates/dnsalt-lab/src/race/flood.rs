@@ -51,7 +51,7 @@ impl Flood {
         Ok(Flood { socket, packets, sum: 0, target })
     }
 
-    /// What is sent from now on: a datagram from a server's DNS port to an address of the lab.
+    /// What is sent from now on: a message from a server's DNS port to an address of the lab.
     ///
     /// # Errors
     /// When the target is not the lab's own.
