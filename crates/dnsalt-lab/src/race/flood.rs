@@ -112,6 +112,9 @@ impl Flood {
             message.msg_hdr.msg_iovlen = 1;
             count += 1;
         }
+        if count == 0 {
+            return Ok(0);
+        }
         // SAFETY: the first `count` messages point to packets, vectors and an address that live until the
         // call returns.
         let sent =

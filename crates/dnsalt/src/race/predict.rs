@@ -47,14 +47,13 @@ impl Prediction {
         };
         let ports = match (attack.told, attack.kind) {
             (Some(Told::Port), _) => 1.0,
-            (_, Kind::KnownPort) => drawn,
             (_, Kind::Scan) if attacked.scan.as_ref().is_some_and(|scan| scan.port.is_some()) => {
                 1.0
             }
             (_, Kind::Scan | Kind::Spray) => sprayed,
             (_, Kind::Steer) if engine == Engine::Recipe => (sprayed / STEERED).ceil(),
-            // It goes for a few, and the query may leave from any.
-            (_, Kind::Steer) => drawn,
+            // It goes for one, or for a few, and the query may leave from any.
+            (_, Kind::KnownPort | Kind::Steer) => drawn,
         };
         // Only the salt engine changes IDs that count.
         let counted = attacked.lesson.ids_count() && engine != Engine::Salt;
