@@ -194,7 +194,7 @@ mod tests {
         assert_eq!(flood.send(&[(1, 1)]).unwrap(), 0, "nothing was loaded");
         flood.load(server, network::RESOLVER, &scan::NOTHING).unwrap();
         // A link to anywhere else.
-        network.attacker.sh("ip link add out0 type dummy").unwrap();
+        network.attacker.sh("ip link add out0 type veth peer name out1").unwrap();
         assert!(matches!(check_that_it_is_ours(&network.attacker), Err(LabError::Outside)));
     }
 }
