@@ -1,4 +1,4 @@
-//! What the kernel half tells of: samples of near misses, lockdowns that begin.
+//! What the kernel half tells of: samples of near misses, lockdowns that begin, with their cause.
 
 use std::fmt;
 use std::io;
@@ -76,7 +76,8 @@ fn read(bytes: &[u8]) -> Option<Event> {
     let counter = u32::try_from(take(4)).ok()?;
     let mut short = || u16::try_from(take(2)).unwrap_or_default();
     let (port, id, wanted_id, server_port) = (short(), short(), short(), short());
-    Some(Event { time, client, server, counter, port, id, wanted_id, server_port, padding: 0 })
+    let cause = u32::try_from(take(4)).ok()?;
+    Some(Event { time, client, server, counter, port, id, wanted_id, server_port, cause })
 }
 
 /// Waits until there are events, or the time is over.
@@ -104,12 +105,12 @@ mod tests {
         bytes[0] = 9;
         bytes[18..24].copy_from_slice(&[0xff, 0xff, 192, 0, 2, 1]);
         bytes[40] = 12;
-        bytes[44..52].copy_from_slice(&[1, 2, 3, 4, 5, 6, 53, 0]);
+        bytes[44..56].copy_from_slice(&[1, 2, 3, 4, 5, 6, 53, 0, 9, 0, 0, 0]);
         let event = read(&bytes).unwrap();
         assert_eq!((event.time, event.counter), (9, 12));
         assert_eq!(IpAddr::from(event.client), IpAddr::from([192, 0, 2, 1]));
         assert_eq!((event.port, event.id), (0x0201, 0x0403));
-        assert_eq!((event.wanted_id, event.server_port), (0x0605, 53));
+        assert_eq!((event.wanted_id, event.server_port, event.cause), (0x0605, 53, 9));
         assert_eq!(read(&bytes[1..]), None);
     }
 }

@@ -69,7 +69,7 @@ impl Plan {
                 | set(!to.is_empty(), flags::SOME_SERVERS)
                 | set(!no_tcp.is_empty(), flags::SOME_WITHOUT_TCP),
             dns_ports,
-            padding: 0,
+            lockdown_unsolicited: options.lockdown_unsolicited,
         };
         Ok(Plan { config, ports, from, to, no_tcp })
     }
@@ -127,6 +127,7 @@ mod tests {
         assert_eq!(plan.config.lifetime, 299);
         assert_eq!(plan.config.flags, 0);
         assert_eq!(plan.config.dns_ports, [53, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!((plan.config.lockdown_after, plan.config.lockdown_unsolicited), (64, 1000));
         assert!(!plan.ports.contains(&4789) && plan.ports.contains(&4790));
     }
 

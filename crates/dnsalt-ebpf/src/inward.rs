@@ -141,6 +141,7 @@ fn decided() -> u64 {
         id: work.dns.id,
         question: work.question,
         bare_error: work.dns.is_bare_error(),
+        bare_tc: work.dns.is_bare_tc(work.question.length),
         fragmented: work.ip.more_fragments,
     };
     match ingress::reply(&kernel, &reply) {

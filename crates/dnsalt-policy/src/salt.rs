@@ -18,6 +18,9 @@ pub struct SaltOptions {
     pub on_near_miss: OnNearMiss,
     /// Near misses of a server within a second that begin a lockdown; 0 for never.
     pub lockdown_after: u16,
+    /// Replies of a server within a second that no query waits for; more of them begin a lockdown; 0 for
+    /// never.
+    pub lockdown_unsolicited: u32,
     /// What becomes of replies in fragments.
     pub fragments: Fragments,
     /// Clients that cannot do TCP, and are never sent there.
@@ -32,6 +35,7 @@ impl Default for SaltOptions {
             on_full: OnFull::Pass,
             on_near_miss: OnNearMiss::Tcp,
             lockdown_after: 64,
+            lockdown_unsolicited: 1000,
             fragments: Fragments::Pass,
             no_tcp: Vec::new(),
         }
@@ -40,6 +44,8 @@ impl Default for SaltOptions {
 
 /// The most that [`SaltOptions::max_identical`] can be: so many places the engine has for a question.
 pub(crate) const MOST_IDENTICAL: u8 = 7;
+/// The most that [`SaltOptions::lockdown_unsolicited`] can be: no wire of today's carries so many.
+pub(crate) const MOST_UNSOLICITED: u32 = 1_000_000_000;
 /// The longest [`SaltOptions::lifetime`].
 pub(crate) const LONGEST_LIFETIME: u8 = 60;
 

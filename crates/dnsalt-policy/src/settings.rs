@@ -5,7 +5,7 @@ use std::str::FromStr;
 use serde::de::{Deserializer, Error as _};
 use serde::{Deserialize, Serialize};
 
-use crate::salt::{LONGEST_LIFETIME, MOST_IDENTICAL};
+use crate::salt::{LONGEST_LIFETIME, MOST_IDENTICAL, MOST_UNSOLICITED};
 use crate::{
     DEFAULT_AVOID, Family, Fragments, InterfaceName, OnFull, OnNearMiss, Policy, PolicyError,
     PortRange, PortSet, Prefix, Protocol, SaltOptions, Source,
@@ -63,6 +63,10 @@ pub struct Settings {
     /// Near misses of a server within a second that begin a lockdown; 0 for never; default 64.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lockdown_after: Option<u64>,
+    /// Replies of a server within a second that no query waits for; more of them begin a lockdown; 0 for
+    /// never; default 1000.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lockdown_unsolicited: Option<u64>,
     /// What becomes of replies in fragments; default pass.
     #[serde(deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub fragments: Option<Fragments>,
@@ -81,7 +85,7 @@ pub struct Defaults {
 
 impl Settings {
     /// The keys of the file.
-    pub const KEYS: [&'static str; 17] = [
+    pub const KEYS: [&'static str; 18] = [
         "from",
         "to",
         "iface",
@@ -97,6 +101,7 @@ impl Settings {
         "on-full",
         "on-near-miss",
         "lockdown-after",
+        "lockdown-unsolicited",
         "fragments",
         "no-tcp",
     ];
@@ -123,6 +128,7 @@ impl Settings {
             on_full: self.on_full.or(below.on_full),
             on_near_miss: self.on_near_miss.or(below.on_near_miss),
             lockdown_after: self.lockdown_after.or(below.lockdown_after),
+            lockdown_unsolicited: self.lockdown_unsolicited.or(below.lockdown_unsolicited),
             fragments: self.fragments.or(below.fragments),
             no_tcp: self.no_tcp.or(below.no_tcp),
         }
@@ -181,6 +187,13 @@ impl Settings {
                 default.lockdown_after,
                 0,
                 u16::MAX,
+            )?,
+            lockdown_unsolicited: number(
+                "lockdown-unsolicited",
+                self.lockdown_unsolicited,
+                default.lockdown_unsolicited,
+                0,
+                MOST_UNSOLICITED,
             )?,
             fragments: self.fragments.unwrap_or(default.fragments),
             no_tcp: merged(self.no_tcp.clone().unwrap_or_default()),
@@ -383,6 +396,7 @@ mod tests {
         assert!(refused("lifetime = 0").contains("1 to 60"));
         assert!(refused("max-identical = 8").contains("0 to 7"));
         assert!(refused("lockdown-after = 70000").contains("0 to 65535"));
+        assert!(refused("lockdown-unsolicited = 4294967295").contains("0 to 1000000000"));
         assert!(refused("ports = '4789-4791'\navoid = ['4000-5000']").contains("empty once"));
     }
 

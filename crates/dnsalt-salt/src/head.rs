@@ -215,6 +215,14 @@ impl Dns {
     pub fn is_bare_error(&self) -> bool {
         self.flags & 0x000f != 0 && self.questions == 0 && self.records == 0
     }
+
+    /// Whether it has TC=1 and ends with its question, of so many bytes.
+    #[inline(always)]
+    pub fn is_bare_tc(&self, question: u16) -> bool {
+        self.flags & 0x0200 != 0
+            && question != 0
+            && self.end == self.message + DNS_HEADER + usize::from(question)
+    }
 }
 
 /// The ports of a UDP header: source, destination.

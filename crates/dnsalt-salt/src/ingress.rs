@@ -5,8 +5,9 @@
 //! 2. One waits, but for another server, ID or question: a near miss. Dropped, and the query is
 //!    tainted.
 //! 3. All is right: port and ID are put back, and the slot is closed.
-//! 4. All is right but the query is tainted: cut down to TC=1, so that the client asks over TCP, which
-//!    nobody off the path can forge. However fast an attacker is, a query gives him one guess.
+//! 4. All is right but the query is tainted, or its server locked down since: cut down to TC=1, so that
+//!    the client asks over TCP, which nobody off the path can forge. However fast an attacker is, a query
+//!    gives him one guess.
 
 use crate::layout::{Counter, Event, PORT_BITS, Slot, WAYS, flags};
 use crate::question::Question;
@@ -32,6 +33,8 @@ pub struct Reply {
     pub question: Question,
     /// Whether it is an error without question and records.
     pub bare_error: bool,
+    /// Whether it is a question with TC=1 and no more: there is nothing in it to believe.
+    pub bare_tc: bool,
     /// Whether it comes in fragments.
     pub fragmented: bool,
 }
@@ -113,11 +116,13 @@ fn right<T: Tables>(tables: &T, reply: &Reply, slot: &Slot, state: State) -> Ver
         return drop(tables, Counter::Duplicate);
     }
     let tainted = state.phase() == TAINTED && !config.has(flags::BELIEVE_AFTER_MISS);
+    // What was asked before the lockdown began must not be raced either.
+    let doubtful = !reply.bare_tc && (tainted || servers::is_locked(tables, reply.server));
     let in_pieces = reply.fragmented && config.has(flags::NO_FRAGMENTS);
     if !same_case {
         tables.count(Counter::WrongCase);
     }
-    if (tainted || in_pieces || !same_case) && !tables.without_tcp(reply.client) {
+    if (doubtful || in_pieces || !same_case) && !tables.without_tcp(reply.client) {
         tables.count(Counter::Truncated);
         return Verdict::Truncate(origin);
     }
@@ -135,7 +140,7 @@ fn unasked<T: Tables>(tables: &T, reply: &Reply) -> Verdict {
     if taint_all(tables, reply) {
         return near_miss_of(tables, reply, Counter::WrongServer, 0);
     }
-    servers::forged(tables, reply.server);
+    servers::unsolicited(tables, reply.server);
     drop(tables, Counter::Forged)
 }
 
@@ -147,7 +152,7 @@ fn near_miss<T: Tables>(tables: &T, reply: &Reply, counter: Counter, wanted_id: 
 
 #[inline(always)]
 fn near_miss_of<T: Tables>(tables: &T, reply: &Reply, counter: Counter, wanted: u16) -> Verdict {
-    servers::missed(tables, reply.server);
+    servers::missed(tables, reply.server, counter);
     tables.tell(&Event {
         client: reply.client,
         server: reply.server,

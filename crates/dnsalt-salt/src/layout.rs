@@ -4,7 +4,7 @@
 //! ```text
 //!   SLOTS    array of Slot      [way << 16 | port]    a query that waits for its reply
 //!   RECENT   array of Recent    [hash of a question]  which slots have it
-//!   SERVERS  array of Server    [hash of an address]  near misses, lockdown
+//!   SERVERS  array of Server    [hash of an address]  what was forged, lockdown
 //!   PASSED   array of Word32    [hash of a client]    left as they were, as the table was full
 //!   CONFIG   one Config, PORTS one list of ports, KEYS and COUNTERS per CPU, EVENTS a ring
 //! ```
@@ -87,18 +87,25 @@ pub struct Recent {
 /// Entries of each [`Recent`]; a cap on identical queries cannot be above it.
 pub const RECENT_ENTRIES: usize = 7;
 
-/// What is known of a server: near misses, and whether it is asked over TCP alone.
+/// What is known of the servers that share a place: how much was forged in their names, and which of them
+/// are asked over TCP alone. It is counted for all of them: a count that gave way to another address would
+/// be forgotten by whoever forges in that name as well.
 #[derive(Debug, Default)]
 #[repr(C, align(64))]
 pub struct Server {
-    /// Its address; another one's near misses may take the place.
+    /// The address that is locked down, or was last.
     pub address: [Word64; 2],
-    /// When the second began in which misses are counted.
+    /// When the second began in which is counted.
     pub since: Word32,
     /// Near misses since then.
     pub misses: Word32,
-    /// Until when no UDP leaves for it; 0 if never.
+    /// Until when no UDP leaves for that address; 0 if never.
     pub locked_until: Word32,
+    /// Replies since then that no query waited for, up to where they begin a lockdown.
+    pub unsolicited: Word32,
+    /// Until when no UDP leaves for any server of the place, as a second one was to be locked down; 0 if
+    /// never.
+    pub all_locked_until: Word32,
 }
 
 /// Where the random numbers of a CPU come from.
@@ -146,8 +153,8 @@ pub struct Config {
     pub flags: u32,
     /// The ports that DNS is asked on; 0 for none.
     pub dns_ports: [u16; DNS_PORTS],
-    /// Nothing; brings the size to a multiple of eight.
-    pub padding: u32,
+    /// Replies within a second that no query waits for; more of them begin a lockdown; 0 never.
+    pub lockdown_unsolicited: u32,
 }
 
 /// Bits of [`Config::flags`].
@@ -264,8 +271,9 @@ pub struct Event {
     pub wanted_id: u16,
     /// The port of the server.
     pub server_port: u16,
-    /// Nothing; brings the size to a multiple of eight.
-    pub padding: u32,
+    /// Of a lockdown, the counter of what began it: [`Counter::Forged`], or one of the near misses. 0 for
+    /// others.
+    pub cause: u32,
 }
 
 const _: () = {

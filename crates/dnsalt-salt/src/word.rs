@@ -45,6 +45,12 @@ mod imp {
         pub fn increment(&self) -> u32 {
             self.0.fetch_add(1, SeqCst)
         }
+
+        /// Makes it something else; what it was.
+        #[inline(always)]
+        pub fn swap(&self, value: u32) -> u32 {
+            self.0.swap(value, SeqCst)
+        }
     }
 
     impl Word64 {
@@ -108,6 +114,13 @@ mod imp {
         pub fn increment(&self) -> u32 {
             // SAFETY: it is there, and aligned.
             unsafe { atomic_xadd::<u32, u32, { SeqCst }>(self.0.get(), 1) }
+        }
+
+        /// Makes it something else; what it was.
+        #[inline(always)]
+        pub fn swap(&self, value: u32) -> u32 {
+            // SAFETY: it is there, and aligned.
+            unsafe { atomic_xchg::<u32, { SeqCst }>(self.0.get(), value) }
         }
     }
 

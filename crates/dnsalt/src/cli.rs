@@ -140,6 +140,10 @@ struct SaltArgs {
     #[arg(long, value_name = "N")]
     lockdown_after: Option<u64>,
 
+    /// More replies in a second that no query waits for do the same; 0 never [default: 1000]
+    #[arg(long, value_name = "N")]
+    lockdown_unsolicited: Option<u64>,
+
     /// Replies in fragments: pass, drop [default: pass]
     #[arg(long, value_name = "WORD")]
     fragments: Option<Fragments>,
@@ -180,6 +184,7 @@ impl PolicyArgs {
             on_full: args.salt.on_full,
             on_near_miss: args.salt.on_near_miss,
             lockdown_after: args.salt.lockdown_after,
+            lockdown_unsolicited: args.salt.lockdown_unsolicited,
             fragments: args.salt.fragments,
             no_tcp: args.salt.no_tcp,
         }

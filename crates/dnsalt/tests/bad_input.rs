@@ -51,6 +51,11 @@ fn options_of_the_policy() {
         (&["--source", "2001:db8::1", "--from", "10.0.0.0/8"], &["--source", "is IPv6"]),
         (&["--from", "10.0.0.0/8", "--to", "2001:db8::/32"], &["no address family in common"]),
         (&["--timeout", "900"], &["`timeout` 900 is out of range"]),
+        (&["--lockdown-unsolicited", "many"], &["--lockdown-unsolicited", "many"]),
+        (
+            &["--lockdown-unsolicited", "4294967296"],
+            &["`lockdown-unsolicited` 4294967296 is out of range; use 0 to 1000000000"],
+        ),
         (&["--per-query", "--proto", "tcp"], &["--per-query", "UDP only"]),
         (&["--form", "10.0.0.0/8"], &["--form", "did you mean `--from`?"]),
     ] {

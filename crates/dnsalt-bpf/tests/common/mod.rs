@@ -79,10 +79,21 @@ pub(crate) fn installed(host: &Host) -> Option<Installed> {
     host.run(|| dnsalt_bpf::installed(Path::new(BPFFS)).unwrap())
 }
 
-/// A socket of a host, with patience.
+/// A socket of a host, with patience. A program that another test starts at the moment has the sockets
+/// that were open until it runs: so the port may not be free yet.
 pub(crate) fn socket(host: &Host, address: impl Into<SocketAddr>) -> UdpSocket {
     let address = address.into();
-    let socket = host.run(move || UdpSocket::bind(address).unwrap());
+    let deadline = Instant::now() + Duration::from_secs(5);
+    let socket = host.run(move || {
+        loop {
+            match UdpSocket::bind(address) {
+                Err(error) if error.kind() == ErrorKind::AddrInUse && Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                bound => return bound.unwrap(),
+            }
+        }
+    });
     socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
     socket
 }

@@ -43,6 +43,7 @@ impl World {
             key: [3, 4],
             lifetime: 298,
             lockdown_after: 64,
+            lockdown_unsolicited: 1000,
             lockdown: 1788,
             max_identical: 4,
             ports: count,
@@ -153,6 +154,7 @@ pub(crate) fn right(query: &Query, salt: Salt) -> Reply {
         id: salt.id,
         question: query.question,
         bare_error: false,
+        bare_tc: false,
         fragmented: false,
     }
 }
