@@ -111,7 +111,12 @@ fn protections() -> [Protection; 6] {
         with(Engine::Nat, Settings { per_query: Some(true), ..plain() }),
         with(
             Engine::Salt,
-            Settings { on_near_miss: Some(OnNearMiss::Drop), lockdown_after: Some(0), ..plain() },
+            Settings {
+                on_near_miss: Some(OnNearMiss::Drop),
+                lockdown_after: Some(0),
+                lockdown_unsolicited: Some(0),
+                ..plain()
+            },
         ),
         with(Engine::Salt, plain()),
     ]
