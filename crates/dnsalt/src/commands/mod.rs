@@ -10,6 +10,7 @@ mod rules;
 mod status;
 mod undo_later;
 mod up;
+mod watch;
 
 use std::path::PathBuf;
 
@@ -28,6 +29,7 @@ pub(crate) fn run(cli: Cli) -> Outcome {
         Command::Confirm => confirm::run(&state_dir),
         Command::Down => down::run(&state_dir),
         Command::Status(args) => status::run(&args, &state_dir),
+        Command::Watch(args) => watch::run(&args, &state_dir),
         Command::Check(args) => check::run(&args),
         Command::Prove(args) => prove::run(&args),
         Command::Rules(args) => rules::run(&args),
