@@ -47,6 +47,8 @@ pub(crate) enum Command {
     Down,
     /// Show what is installed, and how strong it is
     Status(StatusArgs),
+    /// Watch the protection live: queries, ports, forged replies, headroom
+    Watch(WatchArgs),
     /// Tell from captures, or live, who asks predictably and how bad it is
     Check(CheckArgs),
     /// Show on the wire which ports queries leave from
@@ -294,6 +296,26 @@ pub(crate) struct StatusArgs {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WatchArgs {
+    /// Watch these interfaces [default: those of the policy, or all but lo]
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub(crate) iface: Vec<InterfaceName>,
+
+    /// How often the picture is renewed
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = interval)]
+    pub(crate) interval: Duration,
+}
+
+fn interval(text: &str) -> Result<Duration, String> {
+    let (least, most) = (Duration::from_millis(100), Duration::from_secs(60));
+    duration(text).and_then(|interval| match interval {
+        i if i < least => Err("less than 100ms; give more".to_owned()),
+        i if i > most => Err("more than 60s; give less".to_owned()),
+        i => Ok(i),
+    })
 }
 
 #[derive(Clone, Debug, Args)]
@@ -586,5 +608,7 @@ mod tests {
         assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
         assert!(duration("soon").is_err());
         assert!(duration("3 days").is_err());
+        assert_eq!(interval("1s"), Ok(Duration::from_secs(1)));
+        assert!(interval("10ms").is_err() && interval("2m").is_err());
     }
 }

@@ -1,7 +1,7 @@
 //! The command: one file for each verb under `commands`, what they share beside it.
 //!
 //! ```text
-//!   cli ──> commands::{up, down, status, confirm, rules, config, check, prove, lab}
+//!   cli ──> commands::{up, down, status, watch, confirm, rules, config, check, prove, lab}
 //!              │
 //!              ├─ configuration   command line + dnsalt.toml -> Policy
 //!              ├─ engine          nat and salt behind one trait
@@ -10,6 +10,7 @@
 //!              ├─ query           queries that nobody can have foreseen
 //!              ├─ check           packets to a report
 //!              ├─ probe           the experiment of `prove` and of the lab
+//!              ├─ watch           the live view of `watch`
 //!              └─ race            the attack of the lab, and what it should come to
 //! ```
 
@@ -33,5 +34,6 @@ mod race;
 mod resolv_conf;
 mod route;
 mod state;
+mod watch;
 
 pub use exit::main;

@@ -11,6 +11,7 @@ mod run;
 mod status;
 mod undo_later;
 pub(crate) mod up;
+mod watch;
 
 use std::path::PathBuf;
 
@@ -30,6 +31,7 @@ pub(crate) fn run(cli: Cli) -> Outcome {
         Command::Confirm => confirm::run(&state_dir),
         Command::Down => down::run(&state_dir),
         Command::Status(args) => status::run(&args, &state_dir),
+        Command::Watch(args) => watch::run(&args, &state_dir),
         Command::Check(args) => check::run(&args),
         Command::Prove(args) => prove::run(&args),
         Command::Rules(args) => rules::run(&args),

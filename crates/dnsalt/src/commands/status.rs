@@ -30,52 +30,52 @@ pub(super) fn run(args: &StatusArgs, state_dir: &Path) -> Outcome {
 
 /// The report; renderers show it as text and as JSON.
 #[derive(Debug, Serialize)]
-struct Status {
+pub(super) struct Status {
     /// Rules are in the kernel, whole and unchanged.
-    protected: bool,
+    pub(super) protected: bool,
     /// What is wrong, in words, with what to do.
-    problems: Vec<String>,
-    engine: Option<&'static str>,
-    backend: Option<String>,
+    pub(super) problems: Vec<String>,
+    pub(super) engine: Option<&'static str>,
+    pub(super) backend: Option<String>,
     /// Seconds since 1970.
-    since: Option<u64>,
+    pub(super) since: Option<u64>,
     /// What is salted, in words.
-    scope: Option<String>,
-    settings: Option<Settings>,
+    pub(super) scope: Option<String>,
+    pub(super) settings: Option<Settings>,
     /// New flows that the rules caught; with per-query ports these are queries.
-    caught: Option<u64>,
+    pub(super) caught: Option<u64>,
     /// Packets from a server's port that belonged to no query, and were dropped.
-    unsolicited: Option<u64>,
+    pub(super) unsolicited: Option<u64>,
     /// What this machine could not take of the rules, in words, with what to do.
-    lacks: Option<String>,
-    conntrack: Option<Conntrack>,
-    strength: Option<Bits>,
+    pub(super) lacks: Option<String>,
+    pub(super) conntrack: Option<Conntrack>,
+    pub(super) strength: Option<Bits>,
     /// What the salt engine does, if it is that.
-    salt: Option<SaltReport>,
+    pub(super) salt: Option<SaltReport>,
     /// Seconds since 1970: when an unconfirmed `up` is undone.
-    undone_at: Option<u64>,
+    pub(super) undone_at: Option<u64>,
 }
 
 #[derive(Debug, Serialize)]
-struct Conntrack {
+pub(super) struct Conntrack {
     /// Entries for DNS within the scope.
-    dns_entries: usize,
+    pub(super) dns_entries: usize,
     /// All entries of this network namespace.
-    entries: u64,
-    max: u64,
+    pub(super) entries: u64,
+    pub(super) max: u64,
 }
 
 /// Effective bits of the source port, of the weakest address family.
 #[derive(Debug, Serialize)]
-struct Bits {
+pub(super) struct Bits {
     #[serde(flatten)]
-    strength: Strength,
+    pub(super) strength: Strength,
     /// Most mappings open now between one socket of a client and one server.
-    open: usize,
-    now: f64,
-    worst: f64,
+    pub(super) open: usize,
+    pub(super) now: f64,
+    pub(super) worst: f64,
     /// Queries a second to one server at which ports run out.
-    cap: Option<u64>,
+    pub(super) cap: Option<u64>,
 }
 
 /// What is installed as far as anybody knows: by the state, or else wherever something of ours is.
@@ -101,7 +101,7 @@ fn found(
 }
 
 /// Puts together what the state says and what the kernel says.
-fn look(store: &Store) -> anyhow::Result<Status> {
+pub(super) fn look(store: &Store) -> anyhow::Result<Status> {
     let state = store.read_settled()?;
     let policy = match &state {
         Some(state) => Some(Configured::new(state.current.settings.clone())?.policy),

@@ -20,11 +20,11 @@ pub(crate) struct SaltReport {
     /// Bits of the query ID.
     id_bits: f64,
     /// What a forged reply has to match, in bits, in the worst case.
-    worst: f64,
+    pub(crate) worst: f64,
     /// Whether a single near miss sends the client to TCP.
-    one_guess: bool,
+    pub(crate) one_guess: bool,
     /// Seconds that a query waits for its reply.
-    lifetime: u8,
+    pub(crate) lifetime: u8,
     /// By their names.
     counters: BTreeMap<&'static str, u64>,
 }
@@ -45,7 +45,8 @@ impl SaltReport {
         }
     }
 
-    fn count(&self, counter: Counter) -> u64 {
+    /// What was counted of one kind.
+    pub(crate) fn count(&self, counter: Counter) -> u64 {
         self.counters[counter_name(counter)]
     }
 
