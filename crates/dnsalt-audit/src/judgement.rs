@@ -96,11 +96,7 @@ pub struct Judged {
 
 /// Judges one resolver by itself; [`control`] then weighs all of them against each other.
 pub fn judge(observed: &Observed<'_>, terms: Terms, scratch: &mut Scratch) -> Judged {
-    let mut series = Series::default();
-    let (drawn, repeated) = traits::drawn(observed.samples, &mut scratch.last);
-    for s in &drawn {
-        series.push(s.time, s.server, s.port, s.id, s.question);
-    }
+    let (series, repeated) = traits::drawn(observed.samples, &mut scratch.last);
     let case = traits::letter_case(observed.samples);
     let target = Target {
         ports: 65_536.0,

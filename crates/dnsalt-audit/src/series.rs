@@ -16,7 +16,19 @@ pub struct Series {
 }
 
 impl Series {
+    /// Room for so many queries.
+    pub(crate) fn with_capacity(count: usize) -> Self {
+        Series {
+            times: Vec::with_capacity(count),
+            servers: Vec::with_capacity(count),
+            ports: Vec::with_capacity(count),
+            ids: Vec::with_capacity(count),
+            questions: Vec::with_capacity(count),
+        }
+    }
+
     /// Adds a query.
+    #[inline]
     pub fn push(&mut self, time: u64, server: u32, port: u16, id: u16, question: u32) {
         self.times.push(time);
         self.servers.push(server);
@@ -48,17 +60,15 @@ impl Series {
     /// `places` is room that is used again.
     pub(crate) fn before_at_server(&self, places: &mut Vec<u32>) -> Vec<u32> {
         const NONE: u32 = u32::MAX;
-        let before = |(i, server): (usize, &u32)| {
-            let at = *server as usize;
-            if places.len() <= at {
-                places.resize(at + 1, NONE);
-            }
-            match std::mem::replace(&mut places[at], i as u32) {
-                NONE => i as u32,
-                before => before,
-            }
-        };
-        let all = self.servers.iter().enumerate().map(before).collect();
+        let most = self.servers.iter().max().map_or(0, |most| *most as usize + 1);
+        if places.len() < most {
+            places.resize(most, NONE);
+        }
+        let mut all = Vec::with_capacity(self.servers.len());
+        for (i, server) in (0..).zip(&self.servers) {
+            let before = std::mem::replace(&mut places[*server as usize], i);
+            all.push(if before == NONE { i } else { before });
+        }
         for server in &self.servers {
             places[*server as usize] = NONE;
         }

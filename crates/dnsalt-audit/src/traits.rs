@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::last::Last;
+use crate::series::Series;
 use crate::state::{Counters, Observed, Sample};
 
 /// A query that nobody answered counts as outstanding for so long: shorter than resolvers wait
@@ -70,38 +71,41 @@ pub(crate) fn cookie_bits(counters: &Counters) -> f64 {
 /// with different ports or IDs: each is a target of its own (CERT VU#800113, the third fault).
 pub(crate) fn identical(samples: &[Sample], last: &mut Last) -> usize {
     last.begin(samples.len());
-    let mut before: Vec<Option<usize>> = vec![None; samples.len()];
+    // The same query before; its own place if there is none.
+    let mut before: Vec<u32> = Vec::with_capacity(samples.len());
     let mut most = usize::from(!samples.is_empty());
     let end = |s: &Sample| s.time.saturating_add(s.delay().unwrap_or(UNANSWERED));
     for (i, sample) in samples.iter().enumerate() {
-        before[i] = last.replace(u64::from(sample.question) << 32 | u64::from(sample.server), i);
-        let (mut open, mut at) = (1, before[i]);
-        while let Some(earlier) = at.map(|at| &samples[at]) {
+        let key = u64::from(sample.question) << 32 | u64::from(sample.server);
+        before.push(last.replace(key, i).unwrap_or(i) as u32);
+        let (mut open, mut at) = (1, i);
+        while before[at] as usize != at {
+            at = before[at] as usize;
+            let earlier = &samples[at];
             if end(earlier) <= sample.time {
                 break;
             }
             open += usize::from((earlier.port, earlier.id) != (sample.port, sample.id));
-            at = at.and_then(|at| before[at]);
         }
         most = most.max(open);
     }
     most
 }
 
-/// Samples without those that repeat port, ID and question of an earlier one: asked again, at another
-/// server as a rule, not drawn again. And how many these are.
-pub(crate) fn drawn(samples: &[Sample], last: &mut Last) -> (Vec<Sample>, usize) {
+/// Samples as a series, without those that repeat port, ID and question of an earlier one: asked again,
+/// at another server as a rule, not drawn again. And how many these are.
+pub(crate) fn drawn(samples: &[Sample], last: &mut Last) -> (Series, usize) {
     last.begin(samples.len());
-    let mut kept: Vec<Sample> = Vec::with_capacity(samples.len());
+    let mut kept = Series::with_capacity(samples.len());
     for sample in samples {
         let drawn = u64::from(sample.port) << 48 | u64::from(sample.id) << 32;
         let key = drawn | u64::from(sample.question);
         match last.replace(key, kept.len()) {
             // A client with a constant ID asks the same again in earnest, some time later.
-            Some(at) if sample.time.saturating_sub(kept[at].time) < SAME_DRAW => {
+            Some(at) if sample.time.saturating_sub(kept.times[at]) < SAME_DRAW => {
                 last.replace(key, at);
             }
-            _ => kept.push(*sample),
+            _ => kept.push(sample.time, sample.server, sample.port, sample.id, sample.question),
         }
     }
     let again = samples.len() - kept.len();

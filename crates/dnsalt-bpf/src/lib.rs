@@ -171,6 +171,15 @@ fn attached(pins: &Pins) -> Vec<u32> {
     all
 }
 
+/// Gives the generator of the engine that is installed here new keys: what was drawn tells nothing of what
+/// will be.
+///
+/// # Errors
+/// When none is installed, or its map cannot be written.
+pub fn renew_keys(bpffs: &Path) -> Result<(), BpfError> {
+    object::renew_pinned(&pins_in(bpffs)?)
+}
+
 /// Removes the engine from this network namespace; what is not there need not go.
 ///
 /// # Errors

@@ -129,14 +129,7 @@ impl Object {
 
     /// Gives each CPU a new key. What was drawn does not come again.
     pub(crate) fn set_random(&mut self) -> Result<(), BpfError> {
-        let cpus = nr_cpus().map_err(|(_, cause)| BpfError::Random(cause))?;
-        let mut keys = Vec::with_capacity(cpus);
-        for _ in 0..cpus {
-            keys.push(Plain(Random { key: key()?, counter: 0 }));
-        }
-        let mut map: PerCpuArray<&mut MapData, Plain<Random>> = self.map("RANDOM")?;
-        let values = PerCpuValues::try_from(keys).map_err(BpfError::Random)?;
-        map.set(0, values, 0).map_err(failed("RANDOM"))
+        renew(self.map("RANDOM")?)
     }
 
     /// Makes a map have these prefixes, as lengths and addresses, and no others. There is no moment at
@@ -159,6 +152,25 @@ impl Object {
         }
         Ok(())
     }
+}
+
+/// Gives each CPU of the programs that are installed a new key.
+pub(crate) fn renew_pinned(pins: &Pins) -> Result<(), BpfError> {
+    let data = MapData::from_pin(pins.path("RANDOM")).map_err(failed("RANDOM"))?;
+    let map = Map::from_map_data(data).map_err(failed("RANDOM"))?;
+    renew(PerCpuArray::try_from(map).map_err(failed("RANDOM"))?)
+}
+
+fn renew<T: std::borrow::BorrowMut<MapData>>(
+    mut map: PerCpuArray<T, Plain<Random>>,
+) -> Result<(), BpfError> {
+    let cpus = nr_cpus().map_err(|(_, cause)| BpfError::Random(cause))?;
+    let mut keys = Vec::with_capacity(cpus);
+    for _ in 0..cpus {
+        keys.push(Plain(Random { key: key()?, counter: 0 }));
+    }
+    let values = PerCpuValues::try_from(keys).map_err(BpfError::Random)?;
+    map.set(0, values, 0).map_err(failed("RANDOM"))
 }
 
 /// Makes the programs that are installed let in every reply, for now.

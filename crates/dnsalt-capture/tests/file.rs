@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use dnsalt_capture::file::{CaptureFile, FileError};
+use dnsalt_capture::file::{CaptureFile, FileError, Stretch};
 use dnsalt_wire::link::LinkType;
 use proptest::prelude::*;
 
@@ -159,6 +159,44 @@ fn compressed_files_are_told_by_their_bytes() {
     for bytes in [gzip(&plain), zstandard, members] {
         assert_eq!(read(on_disk(&bytes).unwrap()), (expected_of_pcapng(), None));
         assert_eq!(read(as_stream(&bytes).unwrap()), (expected_of_pcapng(), None));
+    }
+}
+
+/// Reads in rounds, and what they leave at the end.
+fn read_in_rounds(mut file: CaptureFile, threads: usize, stretch: usize) -> Vec<Seen> {
+    let work = |stretch: &mut Stretch<'_>| {
+        let mut seen = Vec::new();
+        while let Some(r) = stretch.next_record() {
+            seen.push((r.time, r.link.0, r.data.to_vec(), r.wire_len));
+        }
+        seen
+    };
+    let mut all = Vec::new();
+    while let Some(done) = file.round(threads, stretch, work) {
+        all.extend(done.into_iter().flatten());
+    }
+    all.extend(read(file).0);
+    all
+}
+
+#[test]
+fn threads_see_what_one_reader_sees() {
+    // Some packets are larger than any buffer is at first.
+    let sizes = (0..3000_usize).map(|i| if i % 700 == 699 { 600_000 } else { 60 + i % 1200 });
+    let packets: Vec<Vec<u8>> =
+        sizes.zip((0..=255_u8).cycle()).map(|(size, byte)| vec![byte; size]).collect();
+    let packets: Vec<&[u8]> = packets.iter().map(Vec::as_slice).collect();
+    for (big, cut) in [(false, 0), (true, 0), (false, 7)] {
+        let mut bytes = pcap(big, true, 1, &packets);
+        bytes.truncate(bytes.len() - cut);
+        let (expected, _) = read(on_disk(&bytes).unwrap());
+        assert_eq!(expected.len(), packets.len() - usize::from(cut > 0));
+        for (threads, stretch) in
+            [(1, 1 << 20), (1, 4 << 20), (2, 1 << 20), (3, 1 << 20), (5, 4096)]
+        {
+            let seen = read_in_rounds(on_disk(&bytes).unwrap(), threads, stretch);
+            assert!(seen == expected, "{threads} threads, {stretch} bytes");
+        }
     }
 }
 

@@ -57,6 +57,7 @@ impl<'a> Message<'a> {
     ///
     /// # Errors
     /// When there are less than 12 bytes.
+    #[inline]
     pub fn parse(bytes: &'a [u8]) -> Result<Self, ParseError> {
         if bytes.len() < HEADER {
             return Err(ParseError::Truncated);
@@ -69,16 +70,19 @@ impl<'a> Message<'a> {
     }
 
     /// The query ID.
+    #[inline]
     pub fn id(&self) -> u16 {
         self.header[0]
     }
 
     /// Whether it is a reply (QR=1).
+    #[inline]
     pub fn is_response(&self) -> bool {
         self.header[1] & 0x8000 != 0
     }
 
     /// Whether it was truncated (TC=1).
+    #[inline]
     pub fn is_truncated(&self) -> bool {
         self.header[1] & 0x0200 != 0
     }
@@ -98,6 +102,7 @@ impl<'a> Message<'a> {
     }
 
     /// Questions that there should be: one, as a rule.
+    #[inline]
     pub fn questions(&self) -> u16 {
         self.header[2]
     }
@@ -106,6 +111,7 @@ impl<'a> Message<'a> {
     ///
     /// # Errors
     /// When there is none, or it is cut or malformed.
+    #[inline]
     pub fn question(&self) -> Result<Question<'a>, ParseError> {
         if self.header[2] == 0 {
             return Err(ParseError::Malformed);

@@ -39,6 +39,7 @@ impl<'a> Packet<'a> {
     ///
     /// # Errors
     /// When the headers are not all there, or are not IP.
+    #[inline]
     pub fn parse(bytes: &'a [u8]) -> Result<Self, ParseError> {
         match bytes.first().ok_or(ParseError::Truncated)? >> 4 {
             4 => v4(bytes),
@@ -48,16 +49,19 @@ impl<'a> Packet<'a> {
     }
 
     /// The source address.
+    #[inline]
     pub fn src(&self) -> IpAddr {
         self.src
     }
 
     /// The destination address.
+    #[inline]
     pub fn dst(&self) -> IpAddr {
         self.dst
     }
 
     /// What it carries.
+    #[inline]
     pub fn transport(&self) -> Transport<'a> {
         self.transport
     }
@@ -73,6 +77,7 @@ impl<'a> Packet<'a> {
 /// |                      Destination Address                      |
 /// |                    Options                                    |
 /// ```
+#[inline]
 fn v4(bytes: &[u8]) -> Result<Packet<'_>, ParseError> {
     let fixed: &[u8; 20] = bytes.first_chunk().ok_or(ParseError::Truncated)?;
     let header = usize::from(fixed[0] & 0x0f) * 4;

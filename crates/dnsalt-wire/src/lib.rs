@@ -54,6 +54,7 @@ impl fmt::Display for ParseError {
 impl core::error::Error for ParseError {}
 
 /// The two bytes at an offset, in network order.
+#[inline]
 pub(crate) fn be16(bytes: &[u8], at: usize) -> Result<u16, ParseError> {
     match bytes.get(at..at + 2) {
         Some(&[high, low]) => Ok(u16::from_be_bytes([high, low])),

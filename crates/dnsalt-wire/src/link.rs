@@ -60,6 +60,7 @@ const MOST_TAGS: usize = 4;
 ///
 /// # Errors
 /// When the frame ends before it.
+#[inline]
 pub fn network(link: LinkType, frame: &[u8]) -> Result<Network<'_>, ParseError> {
     match link {
         LinkType::ETHERNET => behind_ethertype(frame, 12),
@@ -88,6 +89,7 @@ pub fn network(link: LinkType, frame: &[u8]) -> Result<Network<'_>, ParseError> 
     }
 }
 
+#[inline]
 fn from(frame: &[u8], at: usize) -> Result<&[u8], ParseError> {
     frame.get(at..).ok_or(ParseError::Truncated)
 }
@@ -105,6 +107,7 @@ fn raw(bytes: &[u8]) -> Network<'_> {
     }
 }
 
+#[inline]
 fn of_ethertype(ethertype: u16, bytes: &[u8]) -> Network<'_> {
     if matches!(ethertype, 0x0800 | 0x86dd) { Network::Ip(bytes) } else { Network::Other }
 }
@@ -114,6 +117,7 @@ fn of_ethertype(ethertype: u16, bytes: &[u8]) -> Network<'_> {
 /// ```text
 ///   ... | 0x8100 or 0x88a8 | priority, VLAN | type | payload
 /// ```
+#[inline]
 fn behind_ethertype(frame: &[u8], mut at: usize) -> Result<Network<'_>, ParseError> {
     for _ in 0..=MOST_TAGS {
         match be16(frame, at)? {

@@ -27,6 +27,7 @@ impl<'a> Udp<'a> {
     ///
     /// # Errors
     /// When the header is not all there, or gives a length below its own.
+    #[inline]
     pub fn parse(bytes: &'a [u8]) -> Result<Self, ParseError> {
         let (src_port, dst_port) = (be16(bytes, 0)?, be16(bytes, 2)?);
         let length = usize::from(be16(bytes, 4)?);
@@ -38,16 +39,19 @@ impl<'a> Udp<'a> {
     }
 
     /// The source port.
+    #[inline]
     pub fn src_port(&self) -> u16 {
         self.src_port
     }
 
     /// The destination port.
+    #[inline]
     pub fn dst_port(&self) -> u16 {
         self.dst_port
     }
 
     /// What it carries.
+    #[inline]
     pub fn payload(&self) -> &'a [u8] {
         self.payload
     }

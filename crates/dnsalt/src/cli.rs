@@ -35,6 +35,12 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Protect everything that leaves this machine, or passes through it
     Up(UpArgs),
+    /// Protect, and keep it so: for systemd
+    ///
+    /// Installs the policy as `up` does and stays: puts it back when somebody flushes the rules,
+    /// follows interfaces that come and go, gives new keys, tells of attacks. Reads the policy again
+    /// on SIGHUP. When it stops, the protection stays.
+    Run(RunArgs),
     /// Keep what `up --confirm` installed
     Confirm,
     /// Put everything back as it was
@@ -233,6 +239,54 @@ pub(crate) struct UpArgs {
 
     #[command(flatten)]
     pub(crate) policy: PolicyArgs,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct RunArgs {
+    /// Which engine randomises
+    #[arg(long, value_enum, default_value = "auto")]
+    engine: EngineChoice,
+
+    /// File system that keeps what the salt engine needs [default: /sys/fs/bpf]
+    #[arg(long, value_name = "DIR")]
+    bpffs: Option<PathBuf>,
+
+    /// Firewall of the nat engine: auto, nft, iptables, iptables-nft, iptables-legacy
+    #[arg(long, default_value = "auto")]
+    backend: Backend,
+
+    /// Take the protection away when the agent ends
+    #[arg(long)]
+    pub(crate) down_on_exit: bool,
+
+    /// Program that is started on near misses and lockdowns, with DNSALT_... in its environment
+    #[arg(long, value_name = "PROGRAM")]
+    pub(crate) exec_on_alert: Option<PathBuf>,
+
+    /// How the log is written
+    #[arg(long, value_enum, default_value = "auto")]
+    pub(crate) log: crate::agent::Format,
+
+    #[command(flatten)]
+    policy: PolicyArgs,
+}
+
+impl RunArgs {
+    /// What `up` would be asked for.
+    pub(crate) fn up(&self) -> UpArgs {
+        let run = self.clone();
+        UpArgs {
+            engine: run.engine,
+            bpffs: run.bpffs,
+            backend: run.backend,
+            dry_run: false,
+            confirm: None,
+            health_name: None,
+            // A resolver that starts after us answers nobody yet.
+            no_health: true,
+            policy: run.policy,
+        }
+    }
 }
 
 #[derive(Debug, Args)]

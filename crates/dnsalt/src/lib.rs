@@ -15,6 +15,7 @@
 
 pub mod cli;
 
+mod agent;
 mod check;
 mod commands;
 mod configuration;

@@ -16,8 +16,17 @@ pub(crate) fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
     Ok(print(&text)?)
 }
 
-/// Says what is going on, beside the results.
+/// Says what is going on, beside the results: into the agent's log where that runs.
 pub(crate) fn say(line: &str) {
+    if tracing::dispatcher::has_been_set() {
+        let line = line.split_whitespace().collect::<Vec<_>>().join(" ");
+        if let Some(warning) = line.strip_prefix("warning: ") {
+            tracing::warn!("{warning}");
+        } else {
+            tracing::info!("{line}");
+        }
+        return;
+    }
     let _ = writeln!(io::stderr(), "{line}");
 }
 

@@ -111,6 +111,21 @@ impl Store {
         &self.folder
     }
 
+    /// What an agent holds as long as it runs, so that there is only one; beside the folder, which goes
+    /// with what is installed.
+    pub(crate) fn agent(&self) -> anyhow::Result<File> {
+        let path = self.folder.with_extension("agent");
+        if let Some(above) = path.parent() {
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o755)
+                .create(above)
+                .with_context(|| format!("{}: cannot be made", above.display()))?;
+        }
+        let open = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+        open.with_context(|| format!("{}: cannot be opened", path.display()))
+    }
+
     /// The state, if there is one of this boot.
     pub(crate) fn read(&self) -> Option<State> {
         let text = fs::read(self.folder.join("state.json")).ok()?;

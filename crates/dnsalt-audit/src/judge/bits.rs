@@ -55,17 +55,23 @@ struct Planes {
 
 impl Planes {
     fn of(values: &[u16]) -> Self {
-        let mut planes = vec![vec![0_u64; values.len().div_ceil(64)]; 16];
-        for (group, eight) in values.chunks(8).enumerate() {
-            let (mut low, mut high) = (0, 0);
-            for (at, value) in eight.iter().enumerate() {
-                low |= u64::from(value & 0xff) << (8 * at);
-                high |= u64::from(value >> 8) << (8 * at);
+        let plane = |_| Vec::with_capacity(values.len().div_ceil(64));
+        let mut planes: Vec<Vec<u64>> = (0..16).map(plane).collect();
+        for chunk in values.chunks(64) {
+            let mut padded = [0; 64];
+            padded[..chunk.len()].copy_from_slice(chunk);
+            // Eight values make a byte of each plane.
+            let mut words = [[0; 8]; 16];
+            for (group, eight) in padded.as_chunks::<8>().0.iter().enumerate() {
+                let low = transposed(u64::from_le_bytes(eight.map(|value| value as u8)));
+                let high = transposed(u64::from_le_bytes(eight.map(|value| (value >> 8) as u8)));
+                let rows = low.to_le_bytes().into_iter().chain(high.to_le_bytes());
+                for (word, row) in words.iter_mut().zip(rows) {
+                    word[group] = row;
+                }
             }
-            let (word, shift) = (group / 8, group % 8 * 8);
-            let rows = [transposed(low), transposed(high)];
-            for (bit, plane) in planes.iter_mut().enumerate() {
-                plane[word] |= (rows[bit / 8] >> (bit % 8 * 8) & 0xff) << shift;
+            for (plane, word) in planes.iter_mut().zip(words) {
+                plane.push(u64::from_le_bytes(word));
             }
         }
         Planes { planes, n: values.len() }
@@ -78,15 +84,14 @@ impl Planes {
     /// How often a bit differs from what it was `lag` values before.
     fn changes(&self, bit: usize, lag: usize) -> usize {
         let plane = &self.planes[bit];
-        let mut sum = 0;
-        for (i, word) in plane.iter().enumerate() {
-            let next = plane.get(i + 1).copied().unwrap_or(0);
-            let later = word >> lag | next << (64 - lag);
-            let valid = (self.n - lag).saturating_sub(i * 64).min(64);
-            let mask = if valid == 64 { u64::MAX } else { (1 << valid) - 1 };
-            sum += ((word ^ later) & mask).count_ones() as usize;
-        }
-        sum
+        let changed = |word: u64, next: u64| word ^ (word >> lag | next << (64 - lag));
+        // Whole words first, without a branch.
+        let (whole, rest) = ((self.n - lag) / 64, (self.n - lag) % 64);
+        let pairs = plane[..whole].iter().zip(&plane[1..]);
+        let sum: u64 =
+            pairs.map(|(word, next)| u64::from(changed(*word, *next).count_ones())).sum();
+        let last = changed(plane[whole], plane.get(whole + 1).copied().unwrap_or(0));
+        sum as usize + (last & ((1 << rest) - 1)).count_ones() as usize
     }
 }
 

@@ -51,20 +51,18 @@ fn uneven_ids(ids: &[u16], findings: &mut Findings) {
             best = Some((chance, gain));
         }
     };
-    let (mut nibbles, mut both, mut high, mut low) = ([0; 16], [0; 16], [0; 256], [0; 256]);
+    let (mut high, mut low) = ([0; 256], [0; 256]);
     for id in ids {
         let [upper, lower] = id.to_be_bytes().map(usize::from);
-        nibbles[upper >> 4] += 1;
-        both[upper >> 4] += 1;
-        both[lower >> 4] += 1;
         high[upper] += 1;
         low[lower] += 1;
     }
-    look(&nibbles, ids.len(), 1.0);
-    look(&both, 2 * ids.len(), 2.0);
+    let bytes: [u32; 256] = std::array::from_fn(|byte| high[byte] + low[byte]);
+    look(&by_nibble(&high), ids.len(), 1.0);
+    look(&by_nibble(&bytes), 2 * ids.len(), 2.0);
     look(&high, ids.len(), 1.0);
     look(&low, ids.len(), 1.0);
-    rare_bytes(ids, findings);
+    rare_bytes(&bytes, 2 * ids.len(), findings);
     if let Some((chance, gain)) = best {
         findings.chance("uneven-ids", Subject::Id, chance, Some(65_536.0 / gain), || {
             "some query IDs are commoner than others".to_owned()
@@ -72,12 +70,17 @@ fn uneven_ids(ids: &[u16], findings: &mut Findings) {
     }
 }
 
+/// Counts of bytes, added up by their upper halves.
+fn by_nibble(bytes: &[u32; 256]) -> [u32; 16] {
+    std::array::from_fn(|nibble| bytes[16 * nibble..][..16].iter().sum())
+}
+
 /// Low bytes that hardly come, as from a cipher whose table was filled wrongly.
-fn rare_bytes(ids: &[u16], findings: &mut Findings) {
+fn rare_bytes(bytes: &[u32; 256], draws: usize, findings: &mut Findings) {
     let mut best: Option<(f64, u8)> = None;
     for below in [16, 32, 64] {
-        let count = ids.iter().flat_map(|id| id.to_be_bytes()).filter(|byte| *byte < below).count();
-        let (draws, p) = (2 * ids.len(), f64::from(below) / 256.0);
+        let count = bytes[..usize::from(below)].iter().sum::<u32>() as usize;
+        let p = f64::from(below) / 256.0;
         let chance = 6.0 * binomial_below(count, draws, p).min(binomial_above(count, draws, p));
         if best.is_none_or(|(least, _)| chance < least) {
             best = Some((chance, below));

@@ -130,16 +130,16 @@ impl Register {
             changed = i;
             if 2 * length <= i {
                 kept.copy_from_slice(&taps);
-                add_shifted(&mut taps, &old, since);
-                std::mem::swap(&mut old, &mut kept);
                 length = i + 1 - length;
+                add_shifted(&mut taps[..=length / 64], &old, since);
+                std::mem::swap(&mut old, &mut kept);
                 since = 1;
                 // A register this long proves nothing any more.
                 if 2 * length + PROOF_BITS > n {
                     return None;
                 }
             } else {
-                add_shifted(&mut taps, &old, since);
+                add_shifted(&mut taps[..=length / 64], &old, since);
                 since += 1;
             }
         }
@@ -166,30 +166,22 @@ impl Register {
     }
 }
 
-/// The sum of the bits from `at` on under the taps.
+/// The sum of the bits from `at` on under the taps, of which there are `length` at most.
 fn parity(taps: &[u64], bits: &[u64], at: usize, length: usize) -> bool {
-    let (word, shift) = (at / 64, at % 64);
-    let mut sum = 0;
-    for (i, tap) in taps.iter().enumerate().take(length / 64 + 1) {
-        let low = bits.get(word + i).copied().unwrap_or(0);
-        let aligned = if shift == 0 {
-            low
-        } else {
-            low >> shift | bits.get(word + i + 1).copied().unwrap_or(0) << (64 - shift)
-        };
-        sum ^= tap & aligned;
-    }
+    let shift = at % 64;
+    let pairs = taps[..=length / 64].iter().zip(bits[at / 64..].windows(2));
+    // In two steps, as a shift by 64 is none.
+    let sum = pairs
+        .fold(0, |sum, (tap, two)| sum ^ tap & (two[0] >> shift | two[1] << 1 << (63 - shift)));
     sum.count_ones() % 2 == 1
 }
 
 fn add_shifted(to: &mut [u64], from: &[u64], by: usize) {
     let (words, shift) = (by / 64, by % 64);
-    for i in (words..to.len()).rev() {
-        let mut word = from[i - words] << shift;
-        if shift > 0 && i > words {
-            word |= from[i - words - 1] >> (64 - shift);
-        }
-        to[i] ^= word;
+    let mut below = 0;
+    for (to, from) in to.iter_mut().skip(words).zip(from) {
+        *to ^= from << shift | below;
+        below = from >> 1 >> (63 - shift);
     }
 }
 

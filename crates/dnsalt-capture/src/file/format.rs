@@ -58,6 +58,7 @@ impl Format {
         }
     }
 
+    #[inline]
     pub(super) fn step(&mut self, bytes: &[u8]) -> Step {
         match self {
             Format::Pcap(pcap) => pcap.step(bytes),
@@ -76,6 +77,7 @@ pub(super) enum Order {
 
 impl Order {
     /// Two bytes at an offset, 0 beyond the end: callers have asked for enough.
+    #[inline]
     pub(super) fn u16(self, bytes: &[u8], at: usize) -> u16 {
         let bytes = chunk(bytes, at);
         match self {
@@ -85,6 +87,7 @@ impl Order {
     }
 
     /// Four bytes at an offset.
+    #[inline]
     pub(super) fn u32(self, bytes: &[u8], at: usize) -> u32 {
         let bytes = chunk(bytes, at);
         match self {
@@ -94,11 +97,13 @@ impl Order {
     }
 
     /// Four bytes as a length.
+    #[inline]
     pub(super) fn length(self, bytes: &[u8], at: usize) -> usize {
         self.u32(bytes, at) as usize
     }
 }
 
+#[inline]
 fn chunk<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     bytes.get(at..).and_then(|bytes| bytes.first_chunk()).copied().unwrap_or([0; N])
 }

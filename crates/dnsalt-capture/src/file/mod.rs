@@ -7,7 +7,7 @@
 //!
 //! A format says what it needs to see next and where the packet stands in it; it neither reads nor
 //! copies. So a mapped file is read where it lies, and a stream through one buffer that grows to
-//! its largest record.
+//! its largest record; threads that share a file read it through a buffer each.
 
 mod format;
 mod pcap;

@@ -45,6 +45,7 @@ impl Pcap {
         good.then(|| (RECORD_HEADER + captured, self.order.u32(header, 0)))
     }
 
+    #[inline]
     pub(super) fn step(&mut self, bytes: &[u8]) -> Step {
         let Some(link) = self.link else {
             if bytes.len() < FILE_HEADER {

@@ -12,8 +12,8 @@ const CHUNK: usize = 256 << 10;
 
 /// Bytes, some of them at hand.
 pub(super) enum Source {
-    /// All at hand.
-    Mapped { map: Mmap, at: usize },
+    /// All at hand; and the file itself, with buffers for those who read it in pieces.
+    Mapped { map: Mmap, at: usize, file: File, buffers: Vec<Vec<u8>> },
     /// Those between `start` and `end` at hand.
     Stream { stream: Box<dyn Read + Send>, buffer: Vec<u8>, start: usize, end: usize, taken: u64 },
 }
@@ -33,7 +33,7 @@ impl Source {
         // SAFETY: the file is only read. Whoever cuts it short while we read it ends us (SIGBUS):
         // the price of reading it where it lies, as other tools of the kind pay it.
         let map = unsafe { Mmap::map(&file)? };
-        Ok(Source::Mapped { map, at: 0 })
+        Ok(Source::Mapped { map, at: 0, file, buffers: Vec::new() })
     }
 
     /// Reads a stream, and decompresses it if it is compressed.
@@ -51,7 +51,7 @@ impl Source {
     /// What is at hand.
     pub(super) fn bytes(&self) -> &[u8] {
         match self {
-            Source::Mapped { map, at } => &map[*at..],
+            Source::Mapped { map, at, .. } => &map[*at..],
             Source::Stream { buffer, start, end, .. } => &buffer[*start..*end],
         }
     }
@@ -82,7 +82,7 @@ impl Source {
     /// Takes so many bytes of those at hand.
     pub(super) fn take(&mut self, length: usize) -> &[u8] {
         match self {
-            Source::Mapped { map, at } => {
+            Source::Mapped { map, at, .. } => {
                 *at += length;
                 &map[*at - length..*at]
             }

@@ -66,6 +66,8 @@ pub struct Attacked {
     pub scan: Option<scan::Scanned>,
     /// Names that the resolver was made to ask for.
     pub windows: u64,
+    /// Those in which the name was asked over UDP, so that there was something to win.
+    pub open: u64,
     /// Windows in which a forged reply was believed; more than one only if it went on after the first.
     pub hits: u64,
     /// Windows in which the client got no address at all.
@@ -132,6 +134,7 @@ impl<'a> Attacker<'a> {
             lesson,
             scan,
             windows: 0,
+            open: 0,
             hits: 0,
             failures: 0,
             forged: 0,
@@ -173,6 +176,11 @@ impl<'a> Attacker<'a> {
             std::thread::sleep(Duration::from_micros(100));
         }
         None
+    }
+
+    fn asked_over_udp(&self, name: &str) -> bool {
+        let seen = self.race.bank.take_seen();
+        seen.iter().any(|query| !query.tcp && query.name.trim_end_matches('.') == name)
     }
 
     fn learn(&mut self) -> Result<Lesson, LabError> {
@@ -230,7 +238,8 @@ impl<'a> Attacker<'a> {
         self.race.bank.take_seen();
         self.client.ask(&name)?;
         let asked = Instant::now();
-        guesses.next_window(self.told(&name));
+        let told = self.told(&name);
+        guesses.next_window(told);
         if attack.kind == Kind::Steer {
             // The NAT has to have chosen before what is left is taken as well.
             std::thread::sleep(Duration::from_millis(5));
@@ -251,6 +260,7 @@ impl<'a> Attacker<'a> {
         }
         done.forged += sent;
         let answer = answer.or_else(|| self.client.answer(PATIENCE));
+        done.open += u64::from(told.is_some() || self.asked_over_udp(&name));
         let Some(address) = answer.and_then(|answer| answer.address) else {
             done.failures += 1;
             return Ok(());

@@ -51,7 +51,7 @@ impl Flood {
         Ok(Flood { socket, packets, sum: 0, target })
     }
 
-    /// What is sent from now on: a datagram from a server's DNS port to an address of the lab.
+    /// What is sent from now on: a message from a server's DNS port to an address of the lab.
     ///
     /// # Errors
     /// When the target is not the lab's own.
@@ -111,6 +111,9 @@ impl Flood {
             message.msg_hdr.msg_iov = vector;
             message.msg_hdr.msg_iovlen = 1;
             count += 1;
+        }
+        if count == 0 {
+            return Ok(0);
         }
         // SAFETY: the first `count` messages point to packets, vectors and an address that live until the
         // call returns.

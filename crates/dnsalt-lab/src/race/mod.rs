@@ -171,3 +171,30 @@ fn check_that_it_is_ours(attacker: &Host) -> Result<(), LabError> {
     let ours = links.lines().all(|link| link.starts_with("lo ") || link.starts_with("eth0@"));
     if machine == lab || !ours { Err(LabError::Outside) } else { Ok(()) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::require_root;
+
+    #[test]
+    fn nothing_but_the_lab_is_attacked() {
+        if let Err(why) = require_root() {
+            eprintln!("skipped: {why}");
+            return;
+        }
+        let network = Network::build().unwrap();
+        check_that_it_is_ours(&network.attacker).unwrap();
+        let mut flood = flood::Flood::new(&network.attacker).unwrap();
+        let server = network::servers(1).next().unwrap();
+        for outside in ["10.54.0.1", "192.0.2.1", "127.0.0.1", "11.53.1.2"] {
+            let refused = flood.load(server, outside.parse().unwrap(), b"");
+            assert!(matches!(refused, Err(LabError::NotOurs(_))), "{outside}");
+        }
+        assert_eq!(flood.send(&[(1, 1)]).unwrap(), 0, "nothing was loaded");
+        flood.load(server, network::RESOLVER, &scan::NOTHING).unwrap();
+        // A link to anywhere else.
+        network.attacker.sh("ip link add out0 type veth peer name out1").unwrap();
+        assert!(matches!(check_that_it_is_ours(&network.attacker), Err(LabError::Outside)));
+    }
+}

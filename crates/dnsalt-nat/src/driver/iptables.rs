@@ -10,11 +10,12 @@ use std::path::{Path, PathBuf};
 
 use dnsalt_policy::{Family, Policy};
 
+use super::saved::{Saved, is_hidden, nft_keyword};
 use super::{Driver, DriverError, Installed, with_shield};
 use crate::command::{exists, run};
 use crate::conntrack::{remove_timeout_policy, set_timeout_policy};
 use crate::render::{
-    CHAIN, Shield, TAG, iptables_removal, iptables_shield, iptables_with, timeout_policy,
+    CHAIN, Shield, iptables_removal, iptables_shield, iptables_with, timeout_policy,
 };
 
 /// Which of the two programs that are called iptables.
@@ -95,7 +96,7 @@ impl Iptables {
         for table in TABLES {
             let wanted = rules.contains(&format!("*{table}\n"));
             if saved.has_ours(table) && !wanted {
-                text += &iptables_removal(table);
+                text += &saved.removal(table);
             }
         }
         for line in rules.lines() {
@@ -104,7 +105,7 @@ impl Iptables {
                 && saved.has_ours(table)
             {
                 // The jumps are there already: out and in again, in the same transaction.
-                for line in iptables_removal(table).lines().filter(|line| line.starts_with("-D")) {
+                for line in saved.removal(table).lines().filter(|line| line.starts_with("-D")) {
                     let _ = writeln!(text, "{line}");
                 }
             }
@@ -265,7 +266,7 @@ impl Driver for Iptables {
             let ours: String = TABLES
                 .iter()
                 .filter(|table| saved.has_ours(table))
-                .map(|table| iptables_removal(table))
+                .map(|table| saved.removal(table))
                 .collect();
             if !ours.is_empty() {
                 texts.push((family, ours, String::new()));
@@ -308,66 +309,4 @@ fn way_back(saved: &Saved, forward: &str) -> String {
     }
     let touched = TABLES.iter().filter(|table| forward.contains(&format!("*{table}\n")));
     touched.map(|table| iptables_removal(table)).collect()
-}
-
-/// The output of `iptables-save -c`.
-struct Saved {
-    text: String,
-    /// Tables that iptables cannot show, and whether our chain is in them.
-    hidden: Vec<(&'static str, bool)>,
-}
-
-/// Whether iptables-nft does not show a table because nft put rules into it that it cannot read.
-fn is_hidden(saved: &str, table: &str) -> bool {
-    saved.contains(&format!("Table `{table}' is incompatible"))
-}
-
-fn nft_keyword(family: Family) -> &'static str {
-    match family {
-        Family::V4 => "ip",
-        Family::V6 => "ip6",
-    }
-}
-
-impl Saved {
-    fn table(&self, table: &str) -> impl Iterator<Item = &str> {
-        let start = format!("*{table}");
-        self.text
-            .lines()
-            .skip_while(move |line| *line != start)
-            .take_while(|line| *line != "COMMIT")
-    }
-
-    fn exists(&self, table: &str) -> bool {
-        self.table(table).next().is_some()
-    }
-
-    fn has_ours(&self, table: &str) -> bool {
-        self.ours_is_hidden_in(table)
-            || self.table(table).any(|line| line.starts_with(&format!(":{CHAIN} ")))
-    }
-
-    fn is_hidden(&self, table: &str) -> bool {
-        self.hidden.iter().any(|(hidden, _)| *hidden == table)
-    }
-
-    fn ours_is_hidden_in(&self, table: &str) -> bool {
-        self.hidden.iter().any(|(hidden, ours)| *hidden == table && *ours)
-    }
-
-    /// Exists, and has neither rules nor chains besides the built-in ones.
-    fn is_bare(&self, table: &str) -> bool {
-        self.exists(table)
-            && self
-                .table(table)
-                .skip(1)
-                .all(|line| line.starts_with(':') && line.contains(" ACCEPT "))
-    }
-
-    /// The rules of our chains and the jumps to them.
-    fn ours(&self) -> Vec<&str> {
-        let jump = format!("--comment {TAG} -j {CHAIN}");
-        let ours = |line: &str| line.contains(&format!("-A {CHAIN}")) || line.ends_with(&jump);
-        self.text.lines().filter(|line| ours(line)).collect()
-    }
 }

@@ -2,6 +2,7 @@
 
 mod iptables;
 mod nft;
+mod saved;
 
 use std::path::Path;
 

@@ -28,6 +28,7 @@ pub struct Edns<'a> {
 impl<'a> Message<'a> {
     /// The OPT record of a message without answers; of another, the OPT record that ends it, as
     /// nearly all do. None if there is none, or it was cut off.
+    #[inline]
     pub fn edns(&self) -> Option<Edns<'a>> {
         let [_, _, questions, answers, authorities, additional] = self.header;
         if additional == 0 {
@@ -63,6 +64,7 @@ impl<'a> Edns<'a> {
     }
 
     /// The client cookie, and whether a server cookie stands behind it.
+    #[inline]
     pub fn cookie(&self) -> Option<([u8; 8], bool)> {
         let mut rest = self.options;
         while rest.len() >= 4 {

@@ -19,50 +19,54 @@ const TOP: u64 = 0x80 * EACH;
 
 impl Letters {
     /// Looks at bytes as they are, lengths of labels included: those are no letters.
+    #[inline]
     pub fn of(bytes: &[u8]) -> Self {
         let (mut hash, mut letters, mut upper) = (bytes.len() as u64, 0, 0);
-        let (words, rest) = bytes.as_chunks::<8>();
-        let last = match bytes.last_chunk::<8>() {
-            // What is left over stands at the top of the last eight bytes.
-            Some(eight) if !rest.is_empty() => u64::from_le_bytes(*eight) >> (64 - 8 * rest.len()),
-            _ => rest.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)),
-        };
-        for word in words.iter().map(|word| u64::from_le_bytes(*word)).chain([last]) {
+        let mut take = |word: u64| {
             let (all, big) = masks(word);
             letters += marked(all);
             upper += marked(big);
             // Bit 7 of each upper-case letter, moved to bit 5.
             hash = (hash ^ (word | big >> 2)).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
+        };
+        let (words, rest) = bytes.as_chunks::<8>();
+        for word in words {
+            take(u64::from_le_bytes(*word));
         }
+        take(match bytes.last_chunk::<8>() {
+            // What is left over stands at the top of the last eight bytes.
+            Some(eight) if !rest.is_empty() => u64::from_le_bytes(*eight) >> (64 - 8 * rest.len()),
+            _ => rest.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)),
+        });
         let byte = |count: u64| u8::try_from(count).unwrap_or(u8::MAX);
         Letters { hash: hash ^ (hash >> 32), letters: byte(letters), upper: byte(upper) }
     }
 }
 
 /// Bytes whose bit 7 is set, where no other bits are: added up in the highest byte.
+#[inline]
 fn marked(mask: u64) -> u64 {
     (mask >> 7).wrapping_mul(EACH) >> 56
 }
 
 impl Name<'_> {
     /// The letters of the name.
+    #[inline]
     pub fn letters(&self) -> Letters {
         Letters::of(self.as_wire())
     }
 }
 
 /// Bit 7 of each byte that is a letter, and of each that is an upper-case one.
+#[inline]
 fn masks(word: u64) -> (u64, u64) {
-    let ascii = !word & TOP;
-    let in_range = |word: u64, low: u8, high: u8| {
-        // Without bit 7 no carry crosses a byte.
-        let word = word & !TOP;
-        let from = word + EACH * u64::from(0x80 - low);
-        let beyond = word + EACH * u64::from(0x7f - high);
-        from & !beyond & TOP
-    };
-    let all = in_range(word | (EACH * 0x20), b'a', b'z') & ascii;
-    (all, in_range(word, b'A', b'Z') & ascii)
+    // In lower case, and without bit 7: no carry crosses a byte.
+    let lower = (word | (EACH * 0x20)) & !TOP;
+    let from = lower + EACH * u64::from(0x80 - b'a');
+    let beyond = lower + EACH * u64::from(0x7f - b'z');
+    let all = from & !beyond & !word & TOP;
+    // Bit 5 tells the cases of a letter apart.
+    (all, all & !(word << 2))
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ impl<'a> Name<'a> {
     ///
     /// # Errors
     /// When it is cut, too long, or has a compression pointer, for which a question has no use.
+    #[inline]
     pub fn parse(bytes: &'a [u8]) -> Result<Self, ParseError> {
         let mut at = 0;
         loop {
@@ -34,6 +35,7 @@ impl<'a> Name<'a> {
     }
 
     /// The bytes, with lengths.
+    #[inline]
     pub fn as_wire(&self) -> &'a [u8] {
         self.wire
     }

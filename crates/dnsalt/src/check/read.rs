@@ -21,9 +21,12 @@ use serde::Serialize;
 
 use super::packet::{DnsPorts, Totals, event};
 
-/// Bytes that each thread reads at a time: enough for a shard to work on its events for a while, before
-/// the next one wants the cache; and for starting threads not to count.
+/// Bytes that a thread reads at a time: enough for a shard to work on its events for a while, before the
+/// next one wants the cache.
 const STRETCH: usize = 4 << 20;
+/// Bytes that several threads read together at a time: they wait for each other twice in every round, so
+/// that few rounds are better. More would take more memory than it saves time.
+const ROUND: usize = 64 << 20;
 /// Packets after which the progress bar moves.
 const TICK: u64 = 1 << 17;
 
@@ -134,7 +137,9 @@ impl Reading {
             }
             (totals, shards)
         };
-        while let Some(done) = file.round(self.threads, STRETCH, parse) {
+        let several = (ROUND / self.threads.max(1)).max(STRETCH);
+        let stretch = if self.threads > 1 { several } else { STRETCH };
+        while let Some(done) = file.round(self.threads, stretch, parse) {
             for (totals, _) in &done {
                 self.totals += *totals;
             }

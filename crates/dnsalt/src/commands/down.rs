@@ -12,6 +12,16 @@ use crate::state::{State, Store};
 
 pub(super) fn run(state_dir: &Path) -> Outcome {
     need_net_admin("removing rules")?;
+    output::print(if take_down(state_dir)? {
+        "Everything is as it was: dnsalt's rules are gone, queries keep their ports.\n"
+    } else {
+        "Nothing of dnsalt's is installed here.\n"
+    })?;
+    Ok(Verdict::Fine)
+}
+
+/// All of it but for what is printed; whether something of ours was there.
+pub(crate) fn take_down(state_dir: &Path) -> anyhow::Result<bool> {
     let store = Store::open(state_dir)?;
     let lock = store.lock()?;
     let state = store.read();
@@ -24,12 +34,7 @@ pub(super) fn run(state_dir: &Path) -> Outcome {
     }
     store.clear()?;
     drop(lock);
-    output::print(if removed {
-        "Everything is as it was: dnsalt's rules are gone, queries keep their ports.\n"
-    } else {
-        "Nothing of dnsalt's is installed here.\n"
-    })?;
-    Ok(Verdict::Fine)
+    Ok(removed)
 }
 
 /// Where something of ours may be: where the state says, also that of an `up` that was interrupted

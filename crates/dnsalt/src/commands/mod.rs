@@ -3,13 +3,14 @@
 mod check;
 mod config;
 mod confirm;
-mod down;
+pub(crate) mod down;
 mod lab;
 mod prove;
 mod rules;
+mod run;
 mod status;
 mod undo_later;
-mod up;
+pub(crate) mod up;
 
 use std::path::PathBuf;
 
@@ -25,6 +26,7 @@ pub(crate) fn run(cli: Cli) -> Outcome {
     let state_dir = cli.state_dir;
     match cli.command {
         Command::Up(args) => up::run(&args, &state_dir),
+        Command::Run(args) => run::run(&args, &state_dir),
         Command::Confirm => confirm::run(&state_dir),
         Command::Down => down::run(&state_dir),
         Command::Status(args) => status::run(&args, &state_dir),

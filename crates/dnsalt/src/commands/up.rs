@@ -32,14 +32,48 @@ use crate::state::{Complete, Installation, State, Store, Unconfirmed};
 use crate::{interfaces, output};
 
 pub(super) fn run(args: &UpArgs, state_dir: &Path) -> Outcome {
+    if args.dry_run {
+        return dry_run(args, state_dir);
+    }
+    match bring_up(args, state_dir)? {
+        Brought::Up(report) => output::print(&report)?,
+        Brought::Nothing { unconfirmed } => {
+            output::print("Already up with this policy; nothing was changed.\n")?;
+            if unconfirmed {
+                output::print("It is still undone in time unless you say: dnsalt confirm\n")?;
+            }
+        }
+    }
+    Ok(Verdict::Fine)
+}
+
+/// What [`bring_up`] did.
+pub(crate) enum Brought {
+    /// It installed the policy: what to say of it.
+    Up(String),
+    /// Exactly this was installed already.
+    Nothing {
+        /// And an `up --confirm` still waits.
+        unconfirmed: bool,
+    },
+}
+
+/// What was asked for, and the engine for it.
+fn prepare(
+    args: &UpArgs,
+    state_dir: &Path,
+) -> Result<(Configured, Store, Box<dyn Engine>, String), Failure> {
     let configured = configuration::load(&args.policy, &Defaults { reserved: reserved_ports() })?;
     interfaces::all_exist(configured.policy.interfaces()).map_err(Failure::Usage)?;
     let store = Store::open(state_dir)?;
     let engine = engine::choose(args, &configured, store.folder())?;
     let rules = engine.preview(&configured.policy)?;
-    if args.dry_run {
-        return dry_run(&configured.policy, engine.as_ref(), &rules);
-    }
+    Ok((configured, store, engine, rules))
+}
+
+/// All of it but for what is printed.
+pub(crate) fn bring_up(args: &UpArgs, state_dir: &Path) -> Result<Brought, Failure> {
+    let (configured, store, engine, _) = prepare(args, state_dir)?;
     need_net_admin("installing rules")?;
     let _lock = store.lock()?;
     look_around(&configured.policy, engine.as_ref())?;
@@ -47,11 +81,7 @@ pub(super) fn run(args: &UpArgs, state_dir: &Path) -> Outcome {
     if let Some(state) = &before
         && unchanged(state, &configured, engine.as_ref())?
     {
-        output::print("Already up with this policy; nothing was changed.\n")?;
-        if state.unconfirmed.is_some() {
-            output::print("It is still undone in time unless you say: dnsalt confirm\n")?;
-        }
-        return Ok(Verdict::Fine);
+        return Ok(Brought::Nothing { unconfirmed: state.unconfirmed.is_some() });
     }
     change(args, &store, &configured, engine.as_ref(), before.as_ref(), state_dir)
 }
@@ -64,7 +94,7 @@ fn change(
     engine: &dyn Engine,
     before: Option<&State>,
     state_dir: &Path,
-) -> Outcome {
+) -> Result<Brought, Failure> {
     let name = args.health_name.as_deref();
     let healthy_before = if args.no_health { Health::NoServer } else { health::check(name) };
     let current = Installation::new(configured.settings.clone(), engine);
@@ -87,12 +117,11 @@ fn change(
         )));
     }
     complete(store, &mut state, engine)?;
-    output::print(&report(&configured.policy, engine, cut, args.confirm))?;
-    Ok(Verdict::Fine)
+    Ok(Brought::Up(report(&configured.policy, engine, cut, args.confirm)))
 }
 
 /// Puts an installation in without asking anything: for undoing a change of policy.
-pub(super) fn install(store: &Store, installation: &Installation) -> anyhow::Result<()> {
+pub(crate) fn install(store: &Store, installation: &Installation) -> anyhow::Result<()> {
     let engine = engine::of(installation, store.folder());
     let mut state = State::new(installation.clone(), None);
     put_in(store, &state, engine.as_ref())?;
@@ -131,7 +160,7 @@ fn complete(store: &Store, state: &mut State, engine: &dyn Engine) -> anyhow::Re
 
 /// Step 6, for the scopes of the rules that came and of those that went; how many flows were
 /// ended. That it fails is no reason to go without rules: flows end by themselves when idle.
-pub(super) fn cut<'a>(
+pub(crate) fn cut<'a>(
     store: &Store,
     scopes: impl IntoIterator<Item = Option<&'a Installation>>,
 ) -> usize {
@@ -256,7 +285,9 @@ fn shown(finding: &Finding) -> String {
     format!("{word}: {}\n      {}", finding.what, finding.mend)
 }
 
-fn dry_run(policy: &Policy, engine: &dyn Engine, rules: &str) -> Outcome {
+fn dry_run(args: &UpArgs, state_dir: &Path) -> Outcome {
+    let (configured, _, engine, rules) = prepare(args, state_dir)?;
+    let policy = &configured.policy;
     if may(CapabilitySet::NET_ADMIN) {
         for finding in engine.preflight(policy) {
             output::say(&shown(&finding));

@@ -47,12 +47,13 @@ impl Prediction {
         };
         let ports = match (attack.told, attack.kind) {
             (Some(Told::Port), _) => 1.0,
-            (_, Kind::KnownPort) => drawn,
             (_, Kind::Scan) if attacked.scan.as_ref().is_some_and(|scan| scan.port.is_some()) => {
                 1.0
             }
             (_, Kind::Scan | Kind::Spray) => sprayed,
-            (_, Kind::Steer) => (sprayed / STEERED).ceil(),
+            (_, Kind::Steer) if engine == Engine::Recipe => (sprayed / STEERED).ceil(),
+            // It goes for one, or for a few, and the query may leave from any.
+            (_, Kind::KnownPort | Kind::Steer) => drawn,
         };
         // Only the salt engine changes IDs that count.
         let counted = attacked.lesson.ids_count() && engine != Engine::Salt;
@@ -67,6 +68,8 @@ impl Prediction {
         } else {
             (guesses / (ports * ids)).min(1.0)
         };
+        // A window that never opened, as the query went over TCP at once, cannot be won.
+        let window = window * attacked.open as f64 / windows.max(1.0);
         let chance = 1.0 - (1.0 - window).powf(windows);
         let even_odds = (window > 0.0 && attacked.seconds > 0.0).then(|| {
             let each = attacked.seconds / windows;
@@ -100,6 +103,7 @@ mod tests {
             lesson,
             scan: None,
             windows: 10,
+            open: 10,
             hits: 0,
             failures: 0,
             forged: 65_536,
@@ -121,7 +125,7 @@ mod tests {
         assert!((p.window - 1.0).abs() < 1e-9 && p.even_odds == Some(0.2));
         let p = predicted("engine = 'nat'", "kind = 'spray'", &random);
         assert!((p.window * 64_512.0 - 0.1).abs() < 1e-9);
-        let p = predicted("engine = 'nat'", "kind = 'steer', ports = '1024-2047'", &random);
+        let p = predicted("engine = 'recipe'", "kind = 'steer', ports = '1024-2047'", &random);
         assert!((p.window * 8.0 - 0.1).abs() < 1e-9);
         // One guess: the port is met by each tenth window at best, and the ID must be right.
         let p = predicted("engine = 'salt'", "kind = 'spray'", &[4, 5, 6]);

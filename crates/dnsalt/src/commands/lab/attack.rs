@@ -113,9 +113,9 @@ fn run_all(scenarios: Vec<Scenario>, args: &AttackArgs) -> anyhow::Result<Report
             race::run(&scenario, &|now| line.show(&now)).with_context(|| scenario.title.clone())?;
         // Of many, only the one that runs is shown.
         if args.full {
-            line.clear()
+            line.clear();
         } else {
-            line.end(&race)
+            line.end(&race);
         }
         report.races.push(race);
     }

@@ -1,0 +1,266 @@
+//! `dnsalt run`: what is damaged is put back, and the agent has no more rights than it needs.
+
+mod common;
+
+use std::net::UdpSocket;
+use std::os::unix::net::UnixDatagram;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use common::{BIN, Network, dnsalt, eventually, mount_bpffs, network};
+use dnsalt_lab::{Host, Running};
+use serde_json::Value;
+
+/// Longer than anything takes that should take a moment.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+struct Agent<'a> {
+    host: &'a Host,
+    running: Running,
+    notices: UnixDatagram,
+}
+
+impl<'a> Agent<'a> {
+    /// Starts it, and waits until it says that it is ready.
+    fn start(host: &'a Host, options: &[&str]) -> Self {
+        let notices = host.run(|| {
+            let _ = std::fs::remove_file("/run/notify");
+            UnixDatagram::bind("/run/notify").unwrap()
+        });
+        notices.set_read_timeout(Some(PATIENCE)).unwrap();
+        let log = host.run(|| std::fs::File::create("/run/agent.log").unwrap());
+        let running = host
+            .command(BIN)
+            .args(["run", "--log", "json"])
+            .args(options)
+            .env("NOTIFY_SOCKET", "/run/notify")
+            .stdout(Stdio::null())
+            .stderr(Stdio::from(log))
+            .spawn()
+            .unwrap();
+        let agent = Agent { host, running, notices };
+        agent.hears("READY=1");
+        agent
+    }
+
+    fn hears(&self, what: &str) {
+        let mut buffer = [0; 1024];
+        loop {
+            let got = self.notices.recv(&mut buffer);
+            let got = got.unwrap_or_else(|why| panic!("{why}, not {what}; log: {}", self.log()));
+            if String::from_utf8_lossy(&buffer[..got]).contains(what) {
+                return;
+            }
+        }
+    }
+
+    fn signal(&self, name: &str) {
+        self.host.sh(&format!("kill -{name} {}", self.running.pid())).unwrap();
+    }
+
+    fn log(&self) -> String {
+        self.host.sh("cat /run/agent.log").unwrap()
+    }
+
+    /// Lines of the log about such events.
+    fn told(&self, event: &str) -> Vec<Value> {
+        let log = self.log();
+        let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).expect(line));
+        lines.filter(|line| line["event"] == event).collect()
+    }
+
+    fn ends(&mut self) -> i32 {
+        let status = self.running.wait_timeout(PATIENCE).unwrap();
+        status.unwrap_or_else(|| panic!("it goes on: {}", self.log())).code().unwrap()
+    }
+}
+
+fn status(host: &Host) -> Value {
+    let text = dnsalt(host, &["status", "--json"]).stdout;
+    serde_json::from_str(&text).unwrap_or_else(|why| panic!("{why}: {text}"))
+}
+
+fn is_protected(host: &Host) -> bool {
+    status(host)["protected"] == true
+}
+
+const NAT: [&str; 2] = ["--engine", "nat"];
+const SALT: [&str; 4] = ["--engine", "salt", "--bpffs", "/run/bpf"];
+
+/// Damages it by a script; it has to be there again within a second, and what it takes to see that.
+#[track_caller]
+fn comes_back_after(agent: &Agent<'_>, script: &str) {
+    let lost = agent.told("protection-restored").len();
+    agent.host.sh(script).unwrap();
+    let begun = Instant::now();
+    while agent.told("protection-restored").len() == lost {
+        assert!(begun.elapsed() < PATIENCE, "{script}: {}", agent.log());
+    }
+    let took = begun.elapsed();
+    assert!(is_protected(agent.host), "{}", agent.log());
+    println!("{script}: {took:?}");
+    assert!(took < Duration::from_secs(2), "{script}: {took:?}");
+}
+
+fn answered(network: &Network) -> usize {
+    common::ports_seen(network, &network.net.resolver, 44444, 3).len()
+}
+
+#[test]
+fn rules_that_somebody_flushes_come_back() {
+    let Some(network) = network(&[]) else { return };
+    let gateway = &network.net.gateway;
+    let agent = Agent::start(gateway, &NAT);
+    assert!(is_protected(gateway));
+    comes_back_after(&agent, "nft flush ruleset");
+    comes_back_after(&agent, "nft delete table inet dnsalt");
+    comes_back_after(&agent, "nft flush chain inet dnsalt postrouting");
+    assert_eq!(answered(&network), 6);
+    // Rules of others are none of its business.
+    let before = agent.told("protection-lost").len();
+    gateway.sh("nft add table ip other; nft delete table ip other").unwrap();
+    std::thread::sleep(Duration::from_millis(800));
+    assert_eq!(agent.told("protection-lost").len(), before);
+}
+
+#[test]
+fn rules_of_iptables_come_back() {
+    let Some(network) = network(&["iptables-legacy"]) else { return };
+    let options = [&NAT[..], &["--backend", "iptables-legacy"]].concat();
+    let agent = Agent::start(&network.net.gateway, &options);
+    comes_back_after(&agent, "iptables-legacy -t nat -F");
+    assert_eq!(answered(&network), 6);
+}
+
+#[test]
+fn programs_that_somebody_removes_come_back() {
+    let Some(network) = network(&["tc"]) else { return };
+    let gateway = &network.net.gateway;
+    mount_bpffs(gateway);
+    let agent = Agent::start(gateway, &SALT);
+    assert!(is_protected(gateway));
+    let remove =
+        "rm /run/bpf/dnsalt/net-*/link-*; tc qdisc del dev wan0 clsact 2>/dev/null || true";
+    comes_back_after(&agent, remove);
+    comes_back_after(&agent, "rm -r /run/bpf/dnsalt");
+    assert_eq!(answered(&network), 6);
+}
+
+#[test]
+fn interfaces_that_come_are_salted() {
+    let Some(network) = network(&["tc"]) else { return };
+    let gateway = &network.net.gateway;
+    mount_bpffs(gateway);
+    let agent = Agent::start(gateway, &SALT);
+    gateway.sh("ip link add new0 type veth peer name new1; ip link set new0 up").unwrap();
+    let on = |name: &str| {
+        let interfaces = &status(gateway)["salt"]["interfaces"];
+        interfaces.as_array().is_some_and(|all| all.iter().any(|one| one == name))
+    };
+    eventually("the new interface is salted", PATIENCE, || on("new0"));
+    gateway.sh("ip link del new0").unwrap();
+    eventually("it is protected without it", PATIENCE, || !on("new0") && is_protected(gateway));
+    assert!(agent.told("protection-broken").is_empty(), "{}", agent.log());
+}
+
+#[test]
+fn a_new_policy_is_taken_and_a_wrong_one_is_not() {
+    let Some(network) = network(&[]) else { return };
+    let gateway = &network.net.gateway;
+    gateway.sh("echo 'ports = \"20000-29999\"' > /run/policy.toml").unwrap();
+    let options = [&NAT[..], &["--config", "/run/policy.toml"]].concat();
+    let agent = Agent::start(gateway, &options);
+    let ports = || status(gateway)["settings"]["ports"].clone();
+    assert_eq!(ports(), "20000-29999");
+    gateway.sh("echo 'ports = \"30000-39999\"' > /run/policy.toml").unwrap();
+    agent.signal("HUP");
+    agent.hears("RELOADING=1");
+    agent.hears("READY=1");
+    assert_eq!(ports(), "30000-39999");
+    gateway.sh("printf 'from = []\\nportz = 7\\n' > /run/policy.toml").unwrap();
+    agent.signal("HUP");
+    agent.hears("RELOADING=1");
+    agent.hears("READY=1");
+    assert_eq!(ports(), "30000-39999");
+    assert!(is_protected(gateway));
+    let failed = agent.told("reload-failed");
+    let said = failed[0]["message"].as_str().unwrap();
+    assert!(said.contains("/run/policy.toml:2") && said.contains("portz"), "{said}");
+}
+
+#[test]
+fn when_it_ends_the_protection_stays_unless_it_shall_not() {
+    let Some(network) = network(&[]) else { return };
+    let gateway = &network.net.gateway;
+    let mut agent = Agent::start(gateway, &NAT);
+    // There is one at a time.
+    let second = dnsalt(gateway, &[&["run"], &NAT[..]].concat()).exits(3);
+    assert!(second.stderr.contains("an agent runs here already"), "{}", second.stderr);
+    agent.signal("TERM");
+    assert_eq!(agent.ends(), 0);
+    assert!(is_protected(gateway));
+    let mut agent = Agent::start(gateway, &[&NAT[..], &["--down-on-exit"]].concat());
+    agent.signal("TERM");
+    assert_eq!(agent.ends(), 0, "{}", agent.log());
+    assert!(!is_protected(gateway));
+    // Taken down by hand, it does not fight whoever did that.
+    let mut agent = Agent::start(gateway, &NAT);
+    dnsalt(gateway, &["down"]).exits(0);
+    assert_eq!(agent.ends(), 0);
+    assert!(!is_protected(gateway));
+    assert_eq!(gateway.sh("ls /run/dnsalt").unwrap().lines().count(), 1, "the agent's lock");
+}
+
+#[test]
+fn it_gives_up_what_it_does_not_need() {
+    let Some(network) = network(&["tc"]) else { return };
+    let gateway = &network.net.gateway;
+    mount_bpffs(gateway);
+    // What it starts has no more rights than itself: the program tries some.
+    gateway
+        .sh("cat > /run/dnsalt-alert <<'END'
+#!/bin/sh
+{
+  grep -E '^(Cap(Eff|Bnd)|Seccomp|NoNewPrivs):' /proc/self/status
+  echo 1 > /tmp/dnsalt-not-allowed && echo wrote /tmp
+  cat /root/.profile > /dev/null && echo read /root
+  mount -t tmpfs none /mnt && echo mounted
+  hostname other && echo named
+  env | grep DNSALT_
+} > /run/dnsalt/alert 2>&1
+END
+chmod +x /run/dnsalt-alert")
+        .unwrap();
+    let options = [&SALT[..], &["--exec-on-alert", "/run/dnsalt-alert"]].concat();
+    let agent = Agent::start(gateway, &options);
+    near_miss(&network);
+    eventually("the near miss is told", PATIENCE, || !agent.told("near-miss").is_empty());
+    eventually("the program ran", PATIENCE, || {
+        gateway.sh("cat /run/dnsalt/alert 2>/dev/null || true").unwrap().contains("DNSALT_SERVER")
+    });
+    let tried = gateway.sh("cat /run/dnsalt/alert").unwrap();
+    for done in ["wrote /tmp", "read /root", "mounted", "named"] {
+        assert!(!tried.lines().any(|line| line == done), "{tried}");
+    }
+    // NET_ADMIN 12, NET_RAW 13, PERFMON 38, BPF 39.
+    for line in ["CapEff:\t000000c000003000", "CapBnd:\t000000c000003000", "Seccomp:\t2"] {
+        assert!(tried.contains(line), "{tried}");
+    }
+    assert!(tried.contains("DNSALT_EVENT=near-miss"), "{tried}");
+    let told = &agent.told("near-miss")[0];
+    assert_eq!((&told["server"], &told["kind"]), (&"10.53.2.60".into(), &"wrong_id".into()));
+}
+
+/// A server that replies with another ID.
+fn near_miss(network: &Network) {
+    network.net.upstream.address("eth0", "10.53.2.60/24").unwrap();
+    let server = network.net.upstream.run(|| UdpSocket::bind("10.53.2.60:53").unwrap());
+    let client = network.net.resolver.run(|| UdpSocket::bind("0.0.0.0:0").unwrap());
+    let query = b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x01a\x04test\0\0\x01\0\x01";
+    client.send_to(query, "10.53.2.60:53").unwrap();
+    let mut buffer = [0; 512];
+    server.set_read_timeout(Some(PATIENCE)).unwrap();
+    let (got, peer) = server.recv_from(&mut buffer).unwrap();
+    (buffer[0], buffer[2]) = (!buffer[0], 0x81);
+    server.send_to(&buffer[..got], peer).unwrap();
+}
