@@ -6,6 +6,7 @@
 //!              ├─ configuration   command line + dnsalt.toml -> Policy
 //!              ├─ engine          nat and salt behind one trait
 //!              ├─ state           /run/dnsalt: what was installed, by whom, since when
+//!              ├─ status          what is installed, and how strong it is
 //!              ├─ health          does a name still resolve?
 //!              ├─ query           queries that nobody can have foreseen
 //!              ├─ check           packets to a report
@@ -34,6 +35,7 @@ mod race;
 mod resolv_conf;
 mod route;
 mod state;
+mod status;
 mod watch;
 
 pub use exit::main;

@@ -9,7 +9,6 @@ use dnsalt_policy::Policy;
 use dnsalt_salt::layout::{Counter, SLOTS};
 use rustix::thread::CapabilitySet;
 
-use super::status::{self, Status};
 use super::{need, need_net_admin};
 use crate::cli::WatchArgs;
 use crate::configuration::Configured;
@@ -17,6 +16,7 @@ use crate::engine::SaltReport;
 use crate::exit::{Failure, Outcome, Verdict};
 use crate::interfaces;
 use crate::state::Store;
+use crate::status::{self, Status};
 use crate::watch::{
     Bits, Input, Model, Next, Protection, Room, Screen, Source, Theme, View, Wanted, draw, is_roomy,
 };
