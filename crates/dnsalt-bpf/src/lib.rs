@@ -23,6 +23,7 @@ mod error;
 mod events;
 mod link;
 mod object;
+mod occupancy;
 mod pins;
 mod plan;
 mod syscall;
@@ -37,6 +38,7 @@ pub use attach::Hook;
 pub use counters::name as counter_name;
 pub use error::BpfError;
 pub use events::{Events, wait as wait_for_events};
+pub use occupancy::{Occupancy, occupancy};
 pub use pins::{bpffs, find_bpffs};
 
 use object::{Object, Plain, failed};

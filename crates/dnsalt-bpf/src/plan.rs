@@ -89,7 +89,7 @@ pub(crate) fn soon(lifetime: u32) -> u64 {
 pub(crate) const ENDLESS: u64 = u64::MAX;
 
 /// Now, as the kernel half has it.
-fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     let nanos = u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000_000
         + u64::try_from(now.tv_nsec).unwrap_or(0);

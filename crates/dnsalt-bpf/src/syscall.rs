@@ -1,18 +1,21 @@
-//! The one thing that aya has no call for: taking a link off at once.
+//! What aya has no call for: taking a link off at once, and reading an array a stretch at a time.
 //!
 //! A link whose last pin and descriptor are gone is taken off by the kernel when it finds the time, a
-//! moment later. Who says `down` expects it to be down.
+//! moment later. Who says `down` expects it to be down. A table of half a million slots, one call for each, takes half a second.
 
 #![allow(unsafe_code)]
 
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
+use aya::maps::MapData;
+
 /// Commands of bpf(2).
 const OBJ_GET: libc::c_long = 7;
+const MAP_LOOKUP_BATCH: libc::c_long = 24;
 const LINK_DETACH: libc::c_long = 34;
 
 /// Their arguments, as far as they are used here; what follows is zero.
@@ -30,6 +33,64 @@ struct LinkDetach {
     fd: u32,
 }
 
+#[repr(C)]
+#[derive(Default)]
+struct LookupBatch {
+    in_batch: u64,
+    out_batch: u64,
+    keys: u64,
+    values: u64,
+    count: u32,
+    map_fd: u32,
+    elem_flags: u64,
+    flags: u64,
+}
+
+/// An entry of an array, as it lies in the kernel.
+pub(crate) type Entry = [u8; 64];
+
+/// Entries that are read by one call.
+const STRETCH: usize = 4096;
+
+/// Shows every entry of an array to `each`, in the order of their indices, a stretch at a time (Linux
+/// 5.6). Each stretch is a copy; entries that change meanwhile may be torn, but words are whole.
+pub(crate) fn scan(map: &MapData, mut each: impl FnMut(u32, &Entry)) -> io::Result<()> {
+    let size = map.info().map_err(io::Error::other)?.value_size() as usize;
+    if size != size_of::<Entry>() {
+        return Err(io::Error::other(format!("entries of {size} bytes")));
+    }
+    let mut keys = vec![0_u32; STRETCH];
+    let mut values = vec![[0; size_of::<Entry>()]; STRETCH];
+    let mut last: Option<u32> = None;
+    loop {
+        let mut next = 0_u32;
+        let pointer = |of: *const u32| of.addr() as u64;
+        let mut batch = LookupBatch {
+            in_batch: last.as_ref().map_or(0, |last| pointer(std::ptr::from_ref(last))),
+            out_batch: std::ptr::from_mut(&mut next).expose_provenance() as u64,
+            keys: keys.as_mut_ptr().expose_provenance() as u64,
+            values: values.as_mut_ptr().expose_provenance() as u64,
+            count: u32::try_from(STRETCH).unwrap_or(0),
+            map_fd: map.fd().as_fd().as_raw_fd().cast_unsigned(),
+            ..LookupBatch::default()
+        };
+        let done = match bpf_mut(MAP_LOOKUP_BATCH, &mut batch) {
+            Ok(_) => false,
+            // The end, behind what was read.
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => true,
+            Err(error) => return Err(error),
+        };
+        let count = (batch.count as usize).min(STRETCH);
+        for (key, value) in keys.iter().zip(&values).take(count) {
+            each(*key, value);
+        }
+        if done || count == 0 {
+            return Ok(());
+        }
+        last = Some(next);
+    }
+}
+
 /// Takes a pinned link off its interface (Linux 5.9). The pin stays.
 pub(crate) fn detach(pin: &Path) -> io::Result<()> {
     let path = CString::new(pin.as_os_str().as_bytes())?;
@@ -45,6 +106,19 @@ fn bpf<T>(command: libc::c_long, arguments: &T) -> io::Result<i32> {
     let result = unsafe {
         libc::syscall(libc::SYS_bpf, command, std::ptr::from_ref(arguments), size_of::<T>())
     };
+    ended(result)
+}
+
+/// The same for a command that writes to its arguments, and to what they point to.
+fn bpf_mut<T>(command: libc::c_long, arguments: &mut T) -> io::Result<i32> {
+    // SAFETY: as above; and nobody else sees what is written to.
+    let result = unsafe {
+        libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(arguments), size_of::<T>())
+    };
+    ended(result)
+}
+
+fn ended(result: libc::c_long) -> io::Result<i32> {
     if result < 0 {
         return Err(io::Error::last_os_error());
     }
