@@ -7,6 +7,7 @@
 //!              ├─ engine          nat and salt behind one trait
 //!              ├─ state           /run/dnsalt: what was installed, by whom, since when
 //!              ├─ status          what is installed, and how strong it is
+//!              ├─ metrics         the same and more as numbers, over HTTP
 //!              ├─ health          does a name still resolve?
 //!              ├─ query           queries that nobody can have foreseen
 //!              ├─ check           packets to a report
@@ -25,6 +26,8 @@ mod engine;
 mod exit;
 mod health;
 mod interfaces;
+#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "no verb serves it yet"))]
+mod metrics;
 mod netlink;
 mod new_file;
 mod output;

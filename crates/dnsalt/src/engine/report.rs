@@ -14,11 +14,11 @@ const ID_BITS: f64 = 16.0;
 #[derive(Debug, Serialize)]
 pub(crate) struct SaltReport {
     /// The interfaces that it is on.
-    interfaces: Vec<String>,
+    pub(crate) interfaces: Vec<String>,
     /// log2 of the ports that are drawn from.
-    port_bits: f64,
+    pub(crate) port_bits: f64,
     /// Bits of the query ID.
-    id_bits: f64,
+    pub(crate) id_bits: f64,
     /// What a forged reply has to match, in bits, in the worst case.
     pub(crate) worst: f64,
     /// Whether a single near miss sends the client to TCP.

@@ -9,6 +9,8 @@
 mod problems;
 mod text;
 
+use std::path::{Path, PathBuf};
+
 use dnsalt_nat::conntrack::{self, Usage};
 use dnsalt_nat::driver::Backend;
 use dnsalt_nat::strength::{Strength, most_open};
@@ -46,6 +48,12 @@ pub(crate) struct Status {
     pub(crate) salt: Option<SaltReport>,
     /// Seconds since 1970: when an unconfirmed `up` is undone.
     pub(crate) undone_at: Option<u64>,
+    /// Ports that are drawn from.
+    #[serde(skip)]
+    pub(crate) ports: Option<u32>,
+    /// Where the salt engine keeps its maps, if it is that.
+    #[serde(skip)]
+    pub(crate) bpffs: Option<PathBuf>,
 }
 
 #[derive(Debug, Serialize)]
@@ -115,6 +123,8 @@ pub(crate) fn look(store: &Store) -> anyhow::Result<Status> {
         strength: None,
         salt: None,
         undone_at: None,
+        ports: policy.as_ref().map(|policy| policy.ports().count()),
+        bpffs: installed.as_ref().and_then(|_| engine.bpffs()).map(Path::to_owned),
     };
     status.protected = installed.is_some() && status.problems.is_empty();
     if let (Some(state), Some(installed), Some(policy)) = (state, installed, policy) {
