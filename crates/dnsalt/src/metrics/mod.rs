@@ -21,6 +21,8 @@ mod process;
 mod server;
 
 #[cfg(test)]
+mod packaging_tests;
+#[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
