@@ -6,7 +6,7 @@ use std::mem::forget;
 
 use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::tc::{NlOptions, SchedClassifierLink, TcAttachOptions, TcHandle};
-use aya::programs::{LinkOrder, ProgramInfo, SchedClassifier, TcAttachType};
+use aya::programs::{LinkOrder, TcAttachType};
 use aya::util::KernelVersion;
 
 use crate::clsact::Clsact;
@@ -145,18 +145,15 @@ fn our_filter(interface: &str, way: TcAttachType) -> std::io::Result<SchedClassi
     SchedClassifierLink::attached(interface, way, priority(way), HANDLE, None)
 }
 
-/// Whether both programs are on an interface, as the kernel has it: pins and marks are only what was
-/// wanted.
-pub(crate) fn is_whole(interface: &str, index: u32, hook: Hook) -> bool {
+/// Whether both programs are on an interface, as the kernel has it: that there are pins and marks is only
+/// what was wanted.
+pub(crate) fn is_whole(pins: &Pins, index: u32, hook: Hook) -> bool {
     if hook == Hook::Clsact {
         return Clsact::has_filters(index).unwrap_or(false);
     }
-    WAYS.into_iter().zip(["salt_out", "salt_in"]).all(|(way, ours)| {
-        let is_ours = |program: &ProgramInfo| {
-            program.name_as_str().is_some_and(|name| name.starts_with(ours))
-        };
-        SchedClassifier::query_tcx(interface, way)
-            .is_ok_and(|(_, programs)| programs.iter().any(is_ours))
+    LINKS.iter().all(|prefix| {
+        let pin = pins.path(&format!("{prefix}{index}"));
+        syscall::link_interface(&pin).is_ok_and(|on| on == index)
     })
 }
 

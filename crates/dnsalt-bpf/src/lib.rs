@@ -110,7 +110,7 @@ fn put_in(pins: &Pins, plan: &Plan, interfaces: &[String], hook: Hook) -> Result
         object.set_prefixes(name, prefixes)?;
     }
     let others = others(pins, interfaces);
-    let settled = !first && others.is_empty() && incomplete(interfaces, hook).is_empty();
+    let settled = !first && others.is_empty() && incomplete(pins, interfaces, hook).is_empty();
     config.grace_until = if settled {
         // One that was left without end ends now.
         before.grace_until.min(plan::soon(config.lifetime))
@@ -123,7 +123,7 @@ fn put_in(pins: &Pins, plan: &Plan, interfaces: &[String], hook: Hook) -> Result
     if done.is_ok() {
         attach::detach(pins, &others);
     } else {
-        attach::detach(pins, &incomplete(interfaces, hook));
+        attach::detach(pins, &incomplete(pins, interfaces, hook));
     }
     if !settled {
         config.grace_until = plan::soon(config.lifetime);
@@ -155,11 +155,9 @@ fn others(pins: &Pins, interfaces: &[String]) -> Vec<u32> {
 }
 
 /// Those of some interfaces that have not both programs, by their indices.
-fn incomplete(interfaces: &[String], hook: Hook) -> Vec<u32> {
-    let all = interfaces.iter().filter_map(|name| Some((name, link::index(name).ok()?)));
-    all.filter(|(name, index)| !attach::is_whole(name, *index, hook))
-        .map(|(_, index)| index)
-        .collect()
+fn incomplete(pins: &Pins, interfaces: &[String], hook: Hook) -> Vec<u32> {
+    let all = interfaces.iter().filter_map(|name| link::index(name).ok());
+    all.filter(|index| !attach::is_whole(pins, *index, hook)).collect()
 }
 
 /// The interfaces that have something of ours, by their indices.
@@ -249,7 +247,7 @@ pub fn installed(bpffs: &Path) -> Result<Option<Installed>, BpfError> {
         .iter()
         .filter_map(|index| {
             let (name, hook) = (link::name(*index).ok()?, hook(index));
-            attach::is_whole(&name, *index, hook).then_some((name, hook))
+            attach::is_whole(&pins, *index, hook).then_some((name, hook))
         })
         .collect();
     Ok(Some(Installed { config, interfaces, counters }))

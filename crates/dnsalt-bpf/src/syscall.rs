@@ -15,6 +15,7 @@ use aya::maps::MapData;
 
 /// Commands of bpf(2).
 const OBJ_GET: libc::c_long = 7;
+const OBJ_GET_INFO_BY_FD: libc::c_long = 15;
 const MAP_LOOKUP_BATCH: libc::c_long = 24;
 const LINK_DETACH: libc::c_long = 34;
 
@@ -26,6 +27,31 @@ struct ObjGet {
     fd: u32,
     flags: u32,
 }
+
+#[repr(C)]
+#[derive(Default)]
+struct GetInfo {
+    fd: u32,
+    length: u32,
+    info: u64,
+}
+
+/// `bpf_link_info`, as it is of tcx links.
+#[repr(C)]
+#[derive(Default)]
+struct LinkInfo {
+    kind: u32,
+    id: u32,
+    program: u32,
+    padding: u32,
+    interface: u32,
+    way: u32,
+    /// The union is longer for links of other kinds.
+    rest: [u64; 8],
+}
+
+/// `BPF_LINK_TYPE_TCX`.
+const TCX: u32 = 11;
 
 #[repr(C)]
 #[derive(Default)]
@@ -91,13 +117,31 @@ pub(crate) fn scan(map: &MapData, mut each: impl FnMut(u32, &Entry)) -> io::Resu
     }
 }
 
-/// Takes a pinned link off its interface (Linux 5.9). The pin stays.
-pub(crate) fn detach(pin: &Path) -> io::Result<()> {
+fn open(pin: &Path) -> io::Result<OwnedFd> {
     let path = CString::new(pin.as_os_str().as_bytes())?;
     let get = ObjGet { path: path.as_ptr().addr() as u64, ..ObjGet::default() };
     let fd = bpf(OBJ_GET, &get)?;
     // SAFETY: the kernel has just made it, and nobody else knows it.
-    let link = unsafe { OwnedFd::from_raw_fd(fd) };
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// The index of the interface that a pinned tcx link is on; 0 once it was taken off. Of the programs of an
+/// interface the kernel tells only who has `CAP_SYS_ADMIN`; of a link, whoever may open its pin.
+pub(crate) fn link_interface(pin: &Path) -> io::Result<u32> {
+    let link = open(pin)?;
+    let mut info = LinkInfo::default();
+    let mut get = GetInfo {
+        fd: link.as_raw_fd().cast_unsigned(),
+        length: u32::try_from(size_of::<LinkInfo>()).unwrap_or(0),
+        info: std::ptr::from_mut(&mut info).expose_provenance() as u64,
+    };
+    bpf_mut(OBJ_GET_INFO_BY_FD, &mut get)?;
+    if info.kind == TCX { Ok(info.interface) } else { Err(io::Error::other("not a tcx link")) }
+}
+
+/// Takes a pinned link off its interface (Linux 5.9). The pin stays.
+pub(crate) fn detach(pin: &Path) -> io::Result<()> {
+    let link = open(pin)?;
     bpf(LINK_DETACH, &LinkDetach { fd: link.as_raw_fd().cast_unsigned() }).map(drop)
 }
 

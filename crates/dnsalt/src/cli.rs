@@ -265,6 +265,11 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "PROGRAM")]
     pub(crate) exec_on_alert: Option<PathBuf>,
 
+    /// Serve metrics and /healthz at ADDRESS:PORT, unix:PATH, or none [default: 127.0.0.1:9853 and
+    /// a socket below /run/dnsalt]
+    #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
+    pub(crate) metrics: Vec<crate::metrics::Address>,
+
     /// How the log is written
     #[arg(long, value_enum, default_value = "auto")]
     pub(crate) log: crate::agent::Format,

@@ -97,6 +97,9 @@ fn comes_back_after(agent: &Agent<'_>, script: &str) {
         assert!(begun.elapsed() < PATIENCE, "{script}: {}", agent.log());
     }
     let took = begun.elapsed();
+    // Once, and it stays.
+    std::thread::sleep(Duration::from_millis(1200));
+    assert_eq!(agent.told("protection-restored").len(), lost + 1, "{}", agent.log());
     assert!(is_protected(agent.host), "{}", agent.log());
     println!("{script}: {took:?}");
     assert!(took < Duration::from_secs(2), "{script}: {took:?}");
@@ -121,6 +124,49 @@ fn rules_that_somebody_flushes_come_back() {
     gateway.sh("nft add table ip other; nft delete table ip other").unwrap();
     std::thread::sleep(Duration::from_millis(800));
     assert_eq!(agent.told("protection-lost").len(), before);
+}
+
+/// A GET of the agent's own server: status line and body.
+fn get(host: &Host, path: &str) -> (String, String) {
+    use std::io::{Read as _, Write as _};
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    host.run(move || {
+        let mut stream = std::net::TcpStream::connect("127.0.0.1:9853").unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        (head.lines().next().unwrap().to_owned(), body.to_owned())
+    })
+}
+
+#[test]
+fn numbers_are_served() {
+    let Some(network) = network(&["tc"]) else { return };
+    let gateway = &network.net.gateway;
+    mount_bpffs(gateway);
+    let agent = Agent::start(gateway, &SALT);
+    assert_eq!(answered(&network), 6);
+    comes_back_after(&agent, "rm /run/bpf/dnsalt/net-*/link-*");
+    eventually("health is told", PATIENCE, || {
+        let (status, body) = get(gateway, "/healthz");
+        println!("{status}: {body}");
+        status.contains(" 200 ")
+    });
+    let (status, text) = get(gateway, "/metrics");
+    assert!(status.contains(" 200 "), "{status}");
+    let value = |name: &str| {
+        let line = text.lines().find(|line| line.starts_with(name));
+        let value = line.and_then(|line| line.rsplit(' ').next());
+        value
+            .and_then(|value| value.parse::<f64>().ok())
+            .unwrap_or_else(|| panic!("{name}: {text}"))
+    };
+    assert!((value("dnsalt_protected") - 1.0).abs() < 1e-9);
+    println!("{text}");
+    assert!(text.contains("engine=\"salt\""));
+    let socket = gateway.sh("stat -c %a /run/dnsalt/metrics.sock").unwrap();
+    assert_eq!(socket.trim(), "660");
 }
 
 #[test]

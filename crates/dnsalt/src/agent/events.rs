@@ -6,11 +6,13 @@ use std::net::IpAddr;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dnsalt_salt::layout::{Counter, Event};
 
 use super::Keeper;
+use crate::metrics::{AgentCounters, EventKind, ExecResult};
 
 /// Of one kind and server, one line in so long.
 const EVERY: Duration = Duration::from_secs(1);
@@ -39,12 +41,13 @@ pub(super) struct Events {
     told: Instant,
     alert: Option<Alert>,
     running: Option<std::process::Child>,
+    counters: Arc<AgentCounters>,
 }
 
 impl Events {
-    pub(super) fn new(alert: Option<Alert>) -> Self {
+    pub(super) fn new(alert: Option<Alert>, counters: Arc<AgentCounters>) -> Self {
         let (heaps, told) = (BTreeMap::new(), Instant::now());
-        Events { ring: None, heaps, others: 0, told, alert, running: None }
+        Events { ring: None, heaps, others: 0, told, alert, running: None, counters }
     }
 
     /// Opens the ring of what is installed now.
@@ -65,8 +68,10 @@ impl Events {
 
     /// Reads what there is; tells what is due.
     pub(super) fn tell(&mut self) {
+        self.reap();
         if let Some(ring) = &mut self.ring {
             for event in ring {
+                self.counters.event(EventKind::of(event.counter));
                 let key = (event.counter, IpAddr::from(event.server));
                 if let Some(heap) = self.heaps.get_mut(&key) {
                     heap.count += 1;
@@ -129,12 +134,22 @@ impl Events {
         }
     }
 
+    /// Looks how the program that was started ended, if it did.
+    fn reap(&mut self) {
+        let ended = self.running.as_mut().and_then(|running| running.try_wait().transpose());
+        if let Some(status) = ended {
+            let ok = status.is_ok_and(|status| status.success());
+            self.counters.executed(if ok { ExecResult::Ok } else { ExecResult::Failed });
+            self.running = None;
+        }
+    }
+
     /// Starts the program, with what it is about in its environment; one at a time.
     fn alert(&mut self, values: &[(&str, String)]) {
+        self.reap();
         let Some(alert) = &self.alert else { return };
-        if let Some(running) = &mut self.running
-            && matches!(running.try_wait(), Ok(None))
-        {
+        if self.running.is_some() {
+            self.counters.executed(ExecResult::Skipped);
             return;
         }
         let mut command = Command::new(&alert.program);
@@ -143,6 +158,7 @@ impl Events {
         match command.spawn() {
             Ok(child) => self.running = Some(child),
             Err(error) => {
+                self.counters.executed(ExecResult::Failed);
                 tracing::error!(event = "alert-failed", "{}: {error}", alert.program.display());
             }
         }

@@ -1,6 +1,7 @@
 //! Keeps what is installed as it was installed.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use dnsalt_nat::reserved_ports;
@@ -11,6 +12,7 @@ use crate::commands::{down, up};
 use crate::configuration::{self, Configured};
 use crate::engine;
 use crate::exit::Failure;
+use crate::metrics::AgentCounters;
 use crate::state::{State, Store};
 
 /// What a look found.
@@ -31,6 +33,7 @@ pub(crate) struct Keeper {
     store: Store,
     args: UpArgs,
     state_dir: PathBuf,
+    counters: Arc<AgentCounters>,
     /// The last complaint, so that it is not repeated with every look.
     complaint: Option<String>,
 }
@@ -40,7 +43,18 @@ impl Keeper {
     pub(crate) fn install(args: UpArgs, state_dir: &Path) -> Result<Self, Failure> {
         let store = Store::open(state_dir)?;
         up::bring_up(&args, state_dir)?;
-        Ok(Keeper { store, args, state_dir: state_dir.to_owned(), complaint: None })
+        let counters = Arc::<AgentCounters>::default();
+        Ok(Keeper { store, args, state_dir: state_dir.to_owned(), counters, complaint: None })
+    }
+
+    /// What it counts.
+    pub(crate) fn counters(&self) -> Arc<AgentCounters> {
+        Arc::clone(&self.counters)
+    }
+
+    /// Where it is written what should be there.
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
     }
 
     /// Whether the last look found all in its place.
@@ -98,11 +112,15 @@ impl Keeper {
     }
 
     fn put_back(&mut self, what: &str) -> Look {
-        tracing::warn!(event = "protection-lost", what, "the protection was damaged: {what}");
+        if self.complaint.is_none() {
+            self.counters.protection_lost();
+            tracing::warn!(event = "protection-lost", what, "the protection was damaged: {what}");
+        }
         match self.restore() {
             Ok(None) => Look::TakenDown,
             Ok(Some(cut)) => {
                 self.complaint = None;
+                self.counters.protection_restored();
                 tracing::warn!(event = "protection-restored", flows_ended = cut, "it was put back");
                 Look::Restored
             }
@@ -131,7 +149,9 @@ impl Keeper {
     pub(crate) fn reload(&mut self) {
         let defaults = Defaults { reserved: reserved_ports() };
         let loaded = configuration::load(&self.args.policy, &defaults).map(drop);
-        match loaded.and_then(|()| up::bring_up(&self.args, &self.state_dir)) {
+        let done = loaded.and_then(|()| up::bring_up(&self.args, &self.state_dir));
+        self.counters.reloaded(done.is_ok());
+        match done {
             Ok(_) => tracing::info!(event = "reloaded", "the policy was read again"),
             Err(Failure::Usage(why)) => {
                 tracing::error!(event = "reload-failed", "{why}; the old policy stays");
@@ -145,7 +165,9 @@ impl Keeper {
     /// Gives the engine's generator new keys, if it has some.
     pub(crate) fn renew_keys(&self) {
         let Some(bpffs) = self.bpffs() else { return };
-        match dnsalt_bpf::renew_keys(&bpffs) {
+        let done = dnsalt_bpf::renew_keys(&bpffs);
+        self.counters.key_renewed(done.is_ok());
+        match done {
             Ok(()) => tracing::info!(event = "keys-renewed", "new keys"),
             Err(error) => tracing::error!(event = "keys-not-renewed", "{error}"),
         }

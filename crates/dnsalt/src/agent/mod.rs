@@ -9,7 +9,7 @@
 //! 4. open what tells of changes: rtnetlink, nftables' notices, the engine's events, signals
 //! 5. drop capabilities, also from what is started later (the bounding set)
 //! 6. landlock: files; seccomp: system calls
-//! 7. tell systemd that we are ready
+//! 7. serve metrics, on sockets that were opened before step 3; tell systemd that we are ready
 //! 8. until a signal comes: look whether all is there, put it back if not, renew keys, tell of events
 //!
 //! ```text
@@ -31,8 +31,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
-use crate::exit::Outcome;
-use crate::exit::Verdict;
+use crate::exit::{Outcome, Verdict};
+use crate::metrics::{Metrics, Server};
 
 pub(crate) use events::Alert;
 pub(crate) use keeper::{Keeper, Look};
@@ -56,15 +56,20 @@ pub(crate) struct Options {
     pub(crate) down_on_exit: bool,
     /// What is started when something needs somebody's attention.
     pub(crate) alert: Option<Alert>,
+    /// Where numbers are to be had; open already.
+    pub(crate) server: Server,
 }
 
 /// Steps 4 to 8.
-pub(crate) fn run(mut keeper: Keeper, options: &Options) -> Outcome {
+pub(crate) fn run(mut keeper: Keeper, options: Options) -> Outcome {
     let signals = Signals::new().context("catching signals")?;
     let notices = Notices::open().context("listening to the kernel")?;
-    let mut events = Events::new(options.alert.clone());
+    let mut events = Events::new(options.alert.clone(), keeper.counters());
     events.follow(&keeper);
-    privileges::drop_all(&keeper, options)?;
+    privileges::drop_all(&keeper, &options)?;
+    // Its threads have no more rights than we have now.
+    let metrics = Metrics::new(keeper.store().clone(), keeper.counters());
+    let server = options.server.run(metrics).context("serving metrics")?;
     let systemd = Systemd::new();
     notify::ready();
     tracing::info!(engine = keeper.engine_name(), "protected");
@@ -97,6 +102,7 @@ pub(crate) fn run(mut keeper: Keeper, options: &Options) -> Outcome {
         systemd.alive(keeper.is_whole());
     }
     notify::stopping();
+    drop(server);
     if options.down_on_exit {
         keeper.take_down()?;
         tracing::info!("the protection was taken away, as --down-on-exit asks for");
