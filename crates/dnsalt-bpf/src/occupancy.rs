@@ -43,7 +43,7 @@ impl Occupancy {
 }
 
 /// Looks through the tables of the engine in this network namespace; none if it is not installed. Reads
-/// 32 MiB: tens of milliseconds, so not for every packet.
+/// 32 MiB, which takes about a tenth of a second.
 ///
 /// # Errors
 /// When it belongs to another version, or cannot be read.
