@@ -26,7 +26,6 @@ mod engine;
 mod exit;
 mod health;
 mod interfaces;
-#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "no verb serves it yet"))]
 mod metrics;
 mod netlink;
 mod new_file;
