@@ -37,7 +37,7 @@ use kernel::Reading;
 
 pub(crate) use agent::{AgentCounters, EventKind, ExecResult};
 pub(crate) use encode::Format;
-pub(crate) use server::{Address, Running, Server};
+pub(crate) use server::{Address, Server};
 
 /// The kernel is read once a second at most; less often where that takes long, as listing a large conntrack
 /// does.

@@ -297,7 +297,7 @@ fn serve(
     host: &Host,
     folder: &Path,
     engine: impl FnOnce(&Store) -> Box<dyn Engine> + Send + 'static,
-) -> Running {
+) -> super::server::Running {
     let folder = folder.to_owned();
     host.run(move || {
         let store = Store::open(&folder).unwrap();

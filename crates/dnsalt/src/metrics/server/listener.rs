@@ -50,6 +50,7 @@ impl Listener {
     }
 
     /// Where it listens: with the port that the system chose, if it was to.
+    #[cfg(test)]
     pub(super) fn address(&self) -> io::Result<Address> {
         match self {
             Listener::Tcp(listener) => listener.local_addr().map(Address::Tcp),

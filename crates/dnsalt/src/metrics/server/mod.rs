@@ -67,6 +67,7 @@ impl Server {
     }
 
     /// Where it listens, with ports that the system chose.
+    #[cfg(test)]
     pub(crate) fn addresses(&self) -> Vec<Address> {
         self.listeners.iter().filter_map(|listener| listener.address().ok()).collect()
     }
