@@ -72,7 +72,7 @@ impl Line {
         let attacked = &race.raced.attacked;
         let end = match &attacked.poisoned {
             Some(poisoned) => format!(
-                "POISONED after {}: {} is the attacker's",
+                "POISONED after {}: {}",
                 time(poisoned.after),
                 if poisoned.whole_zone { "the whole zone" } else { &poisoned.name }
             ),

@@ -42,9 +42,9 @@ pub(super) fn run(args: &AttackArgs) -> Outcome {
 }
 
 const INTRODUCTION: &str = "\
-A network of its own, in namespaces of this machine; nothing else is touched, and
-no packet leaves it. Whoever attacks sees nothing of what the resolver asks. It has
-the resolver asked for new names of bank.test, and forges the replies.
+A network of its own, in namespaces of this machine; nothing else is touched,
+and no packet leaves it. The attacker sees nothing of what the resolver asks. It
+has the resolver asked for new names of bank.test, and forges the replies.
 
   client --- resolver --- gateway --- internet --- authority (bank.test)
                           (dnsalt)             \\-- attacker (attack.test)
