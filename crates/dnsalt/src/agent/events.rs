@@ -98,11 +98,14 @@ impl Events {
     fn say(&mut self, server: IpAddr, heap: &Heap) {
         let (first, count) = (&heap.first, heap.count);
         let client = IpAddr::from(first.client);
-        let kind = Counter::ALL.iter().find(|counter| **counter as u32 == first.counter);
+        let named = |number| Counter::ALL.iter().find(|counter| **counter as u32 == number);
+        let kind = named(first.counter);
         match kind {
             Some(Counter::Lockdowns) => {
+                let cause = named(first.cause).map_or("", |of| dnsalt_bpf::counter_name(*of));
                 tracing::error!(
                     event = "lockdown",
+                    cause,
                     %server,
                     count,
                     "{server} is being forged: it is asked over TCP alone for now"
