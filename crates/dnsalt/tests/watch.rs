@@ -24,7 +24,8 @@ impl<'a> Terminal<'a> {
     fn open(host: &'a Host) -> Self {
         let server = tmux(host, &["-D"]).env("LC_ALL", "C.UTF-8").stderr(Stdio::null());
         let terminal = Terminal { host, _server: server.spawn().unwrap() };
-        let new = ["new-session", "-d", "-x", "80", "-y", "24", "sh"];
+        // Not a server of its own, should this be first.
+        let new = ["-N", "new-session", "-d", "-x", "80", "-y", "24", "sh"];
         eventually("tmux is there", PATIENCE, || {
             let made = tmux(host, &new).output().unwrap();
             made.status.success()
@@ -201,6 +202,19 @@ fn signals_give_the_terminal_back() {
 }
 
 #[test]
+fn a_terminal_that_goes_away_ends_it() {
+    let Some(network) = with_salt() else { return };
+    let gateway = &network.net.gateway;
+    let terminal = Terminal::open(gateway);
+    terminal.say(&format!("exec {BIN} watch"));
+    terminal.shows(&["● Protected"]);
+    let pid = terminal.tmux(&["display-message", "-p", "#{pane_pid}"]);
+    let pid = pid.trim();
+    terminal.tmux(&["kill-session"]);
+    eventually("it is gone", PATIENCE, || gateway.sh(&format!("kill -0 {pid}")).is_err());
+}
+
+#[test]
 fn where_it_cannot_be_shown_it_says_so() {
     let Some(network) = network(&PROGRAMS) else { return };
     let gateway = &network.net.gateway;
@@ -209,14 +223,14 @@ fn where_it_cannot_be_shown_it_says_so() {
     assert!(piped.stderr.contains("dnsalt status") && piped.stdout.is_empty(), "{piped:?}");
     let terminal = Terminal::open(gateway);
     let bounded = "setpriv --bounding-set=-net_admin,-net_raw";
-    for (line, code, says) in [
+    for (n, (line, code, says)) in (1..).zip([
         (format!("TERM=dumb {BIN} watch"), 2, "`dnsalt status`"),
         (format!("{bounded} {BIN} watch"), 3, "sudo"),
         (format!("{BIN} watch --iface none0"), 2, "no interface `none0`"),
         (format!("{BIN} watch --interval 1ms"), 2, "less than 100ms"),
-    ] {
-        terminal.say(&format!("clear; {line}; echo ended with $?"));
-        let screen = terminal.shows(&[&format!("ended with {code}")]);
+    ]) {
+        terminal.say(&format!("clear; {line}; echo case {n} ended with $?"));
+        let screen = terminal.shows(&[&format!("case {n} ended with {code}")]);
         let unwrapped = screen.replace('\n', "");
         assert!(unwrapped.contains("dnsalt: ") && unwrapped.contains(says), "{screen}");
     }

@@ -18,7 +18,7 @@ use crate::interfaces;
 use crate::state::Store;
 use crate::status::{self, Status};
 use crate::watch::{
-    Bits, Input, Model, Next, Protection, Room, Screen, Source, Theme, View, Wanted, draw, is_roomy,
+    Bits, Model, Next, Protection, Room, Screen, Source, Theme, View, Wanted, draw, is_roomy,
 };
 
 /// How often samples, keys and signals are looked at.
@@ -93,22 +93,23 @@ fn watch(
     interval: Duration,
 ) -> anyhow::Result<()> {
     let (mut view, theme) = (View::default(), Theme::of_terminal());
-    view.roomy = is_roomy(screen.size()?);
     // The first picture at once, the second as soon as there is something to show.
     let mut due = Instant::now() + PATIENCE * 6;
-    let mut changed = true;
+    let (mut drawn, mut changed) = (screen.size()?, true);
     while !screen.is_over() {
-        if changed {
+        let size = screen.size()?;
+        if changed || size != drawn {
+            view.roomy = is_roomy(size);
             screen.draw(|frame| draw(frame, view.of(model), &view, theme))?;
+            drawn = size;
         }
         let patience = PATIENCE.min(due.saturating_duration_since(Instant::now()));
-        let input = Screen::input(patience)?;
-        changed = input.is_some();
-        view.roomy = is_roomy(screen.size()?);
-        if let Some(Input::Key(key)) = input
-            && view.press(key, model) == Next::Quit
-        {
-            return Ok(());
+        let keys = Screen::keys(patience)?;
+        changed = !keys.is_empty();
+        for key in keys {
+            if view.press(key, model) == Next::Quit {
+                return Ok(());
+            }
         }
         for sample in source.take(now())? {
             model.feed(sample);
@@ -120,6 +121,7 @@ fn watch(
             changed |= !view.is_paused();
         }
     }
+    anyhow::ensure!(!Screen::has_panicked(), "watching stopped unexpectedly");
     Ok(())
 }
 

@@ -37,7 +37,8 @@ impl History {
     pub(crate) fn count(&mut self, time: u64) {
         let second = time / SECOND;
         let bin = &mut self.ring[place(second)];
-        if bin.second < second {
+        // Or from a time that the clock was set back from.
+        if bin.second < second || bin.second > second + SECONDS as u64 {
             *bin = Bin { second, count: 0 };
         }
         // What is older than all that is kept is told of by nobody any more.
@@ -148,8 +149,12 @@ mod tests {
         assert_eq!(history.columns(7 * SECOND + LATE, 3, 2), [4, 6, 7]);
         assert_eq!(history.columns(700 * SECOND, 1000, 1).iter().sum::<u64>(), 0);
         history.count(700 * SECOND);
-        history.count(99 * SECOND);
-        assert_eq!(history.at(100), 0);
+        history.count(100 * SECOND);
+        assert_eq!((history.at(100), history.at(700)), (0, 1));
+        // A clock that was set back by more than is kept.
+        history.count(1300 * SECOND);
+        history.count(100 * SECOND);
+        assert_eq!(history.at(100), 1);
     }
 
     #[test]

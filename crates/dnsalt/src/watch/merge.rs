@@ -8,6 +8,9 @@ use super::sample::Seen;
 /// For how long packets are held back, in nanoseconds: longer than a reader holds its batch.
 const HOLD: u64 = 200_000_000;
 
+/// Packets that are held back at most: a clock that is set back must not keep them for hours.
+const MOST: usize = 1 << 19;
+
 /// Packets that are held back.
 #[derive(Debug, Default)]
 pub(crate) struct Merge {
@@ -25,6 +28,9 @@ impl Merge {
     pub(crate) fn release(&mut self, now: u64) -> Vec<Seen> {
         // Stable: what one interface saw at one time stays as it saw it.
         self.held.sort_by_key(|seen| seen.event.time);
+        if self.held.len() > MOST {
+            return std::mem::take(&mut self.held);
+        }
         let due = self.held.partition_point(|seen| seen.event.time.saturating_add(HOLD) <= now);
         self.held.drain(..due).collect()
     }
@@ -50,5 +56,14 @@ mod tests {
         assert_eq!(times(merge.release(HOLD + 30)), [10, 20, 30]);
         assert_eq!(times(merge.release(HOLD + 30)), [0_u64; 0]);
         assert_eq!(times(merge.release(HOLD + 40)), [40]);
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_holds_nothing_for_ever() {
+        let mut merge = Merge::default();
+        merge.push(vec![seen(u64::MAX); MOST]);
+        assert_eq!(merge.release(0).len(), 0);
+        merge.push(vec![seen(1)]);
+        assert_eq!(merge.release(0).len(), MOST + 1);
     }
 }

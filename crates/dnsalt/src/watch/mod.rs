@@ -26,6 +26,7 @@
 mod clients;
 mod draw;
 mod history;
+mod keys;
 mod merge;
 mod model;
 mod sample;
@@ -39,6 +40,6 @@ mod waiting;
 pub(crate) use draw::{Theme, draw, is_roomy};
 pub(crate) use model::Model;
 pub(crate) use sample::{Bits, Protection, Room};
-pub(crate) use screen::{Input, Screen};
+pub(crate) use screen::Screen;
 pub(crate) use source::{Source, Wanted};
 pub(crate) use view::{Next, View};

@@ -3,17 +3,27 @@
 use std::io::{self, Stdout};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use ratatui::backend::CrosstermBackend;
-use ratatui::crossterm::event::{self, Event, KeyEvent, KeyEventKind};
 use ratatui::crossterm::terminal::{
     EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
 };
 use ratatui::crossterm::{cursor, execute};
 use ratatui::layout::Size;
 use ratatui::{Frame, Terminal};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+use super::keys::{self, Key};
+
+/// How long the rest of a sequence may take to come: over a slow line it comes in parts.
+const REST: Duration = Duration::from_millis(50);
+
+/// How long we may take to end after a signal.
+const GRACE: Duration = Duration::from_secs(2);
 
 /// Whether the terminal is ours now; the hook of panics asks for it, too.
 static TAKEN: AtomicBool = AtomicBool::new(false);
@@ -26,14 +36,6 @@ pub(crate) struct Screen {
     over: Arc<AtomicBool>,
 }
 
-/// What the user did.
-pub(crate) enum Input {
-    /// Pressed a key.
-    Key(KeyEvent),
-    /// Changed the size of the terminal.
-    Resized,
-}
-
 impl Screen {
     /// Takes it over. Signals that would end us are noted from now on, and do not.
     pub(crate) fn take() -> io::Result<Self> {
@@ -41,6 +43,8 @@ impl Screen {
         for signal in [SIGINT, SIGTERM, SIGHUP] {
             signal_hook::flag::register(signal, Arc::clone(&over))?;
         }
+        let flag = Arc::clone(&over);
+        thread::Builder::new().name("guard".to_owned()).spawn(move || guard(&flag))?;
         let hook = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
             PANICKED.store(true, Ordering::SeqCst);
@@ -64,23 +68,28 @@ impl Screen {
 
     /// Whether a signal came that ends us, or a thread panicked.
     pub(crate) fn is_over(&self) -> bool {
-        self.over.load(Ordering::Relaxed) || PANICKED.load(Ordering::Relaxed)
+        self.over.load(Ordering::Relaxed) || Self::has_panicked()
     }
 
-    /// What the user does within a time.
-    pub(crate) fn input(patience: Duration) -> io::Result<Option<Input>> {
-        match event::poll(patience) {
-            Ok(true) => {}
-            Ok(false) => return Ok(None),
-            // A signal: the loop looks which.
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(None),
-            Err(error) => return Err(error),
+    /// Whether a thread panicked: what is shown is not to be trusted any more.
+    pub(crate) fn has_panicked() -> bool {
+        PANICKED.load(Ordering::Relaxed)
+    }
+
+    /// The keys that are pressed within a time.
+    ///
+    /// Read here, and not by crossterm: on a terminal that went away it reads without end, and a key
+    /// that comes together with a change of size waits until the next (0.29).
+    pub(crate) fn keys(patience: Duration) -> io::Result<Vec<Key>> {
+        let mut bytes = [0; 256];
+        if !readable(patience)? {
+            return Ok(Vec::new());
         }
-        Ok(match event::read()? {
-            Event::Key(key) if key.kind != KeyEventKind::Release => Some(Input::Key(key)),
-            Event::Resize(..) => Some(Input::Resized),
-            _ => None,
-        })
+        let mut length = read_some(&mut bytes)?;
+        while keys::may_go_on(&bytes[..length]) && length < bytes.len() && readable(REST)? {
+            length += read_some(&mut bytes[length..])?;
+        }
+        Ok(keys::keys(&bytes[..length]))
     }
 
     /// Its size.
@@ -102,6 +111,38 @@ impl Drop for Screen {
     fn drop(&mut self) {
         give_back();
     }
+}
+
+/// Whether there is something to read within a time; a signal ends the waiting.
+fn readable(patience: Duration) -> io::Result<bool> {
+    let stdin = io::stdin();
+    let mut fds = [PollFd::new(&stdin, PollFlags::IN)];
+    let timeout = Timespec::try_from(patience).map_err(io::Error::other)?;
+    match poll(&mut fds, Some(&timeout)) {
+        Err(Errno::INTR) => Ok(false),
+        result => Ok(result? > 0),
+    }
+}
+
+/// What is there. Nothing, from a terminal that can be read, says that it went away.
+fn read_some(buffer: &mut [u8]) -> io::Result<usize> {
+    match rustix::io::read(io::stdin(), buffer) {
+        Ok(0) | Err(Errno::IO) => {
+            Err(io::Error::new(io::ErrorKind::BrokenPipe, "the terminal went away"))
+        }
+        result => Ok(result?),
+    }
+}
+
+/// Ends us for a signal if nothing else does: a terminal that takes nothing any more, as that of a
+/// connection that hangs, would hold the one who draws for ever.
+fn guard(over: &AtomicBool) {
+    while !over.load(Ordering::Relaxed) {
+        thread::sleep(Duration::from_millis(250));
+    }
+    thread::sleep(GRACE);
+    let _ = disable_raw_mode();
+    std::process::exit(3);
 }
 
 /// Once, whoever asks for it.

@@ -1,7 +1,6 @@
 //! What of the model is shown, and the keys that change that.
 
-use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
-
+use super::keys::Key;
 use super::model::Model;
 
 /// A part of the screen that has a number.
@@ -53,34 +52,32 @@ pub(crate) enum Next {
 
 impl View {
     /// Does what a key says.
-    pub(crate) fn press(&mut self, key: KeyEvent, model: &mut Model) -> Next {
-        let control = key.modifiers.contains(KeyModifiers::CONTROL);
-        match key.code {
-            KeyCode::Char('c') if control => return Next::Quit,
+    pub(crate) fn press(&mut self, key: Key, model: &mut Model) -> Next {
+        match key {
+            Key::ControlC => return Next::Quit,
             // Whatever key: it ends the help, and does nothing else.
             _ if self.help => self.help = false,
-            _ if control => {}
-            KeyCode::Char('q' | 'Q') | KeyCode::Esc => return Next::Quit,
-            KeyCode::Char(' ') => {
+            Key::Sign('q' | 'Q') | Key::Escape => return Next::Quit,
+            Key::Sign(' ') => {
                 self.paused = match self.paused {
                     Some(_) => None,
                     None => Some(Box::new(model.clone())),
                 };
             }
-            KeyCode::Tab => self.zoomed = self.after(),
-            KeyCode::Char(digit @ '1'..='3') => {
+            Key::Tab => self.zoomed = self.after(),
+            Key::Sign(digit @ '1'..='3') => {
                 let pane = Pane::ALL[digit as usize - '1' as usize];
                 let again = self.roomy && self.zoomed == Some(pane);
                 self.zoomed = if again { None } else { Some(pane) };
             }
-            KeyCode::Char('r') => {
+            Key::Sign('r') => {
                 model.reset();
                 if let Some(paused) = &mut self.paused {
                     paused.reset();
                 }
             }
-            KeyCode::Char('?' | 'h') => self.help = true,
-            _ => {}
+            Key::Sign('?' | 'h') => self.help = true,
+            Key::Sign(_) => {}
         }
         Next::Go
     }
@@ -120,15 +117,15 @@ mod tests {
         Model::new("gateway".to_owned(), &[], 5, 1)
     }
 
-    fn press(view: &mut View, code: KeyCode) -> Next {
-        view.press(KeyEvent::from(code), &mut model())
+    fn press(view: &mut View, key: Key) -> Next {
+        view.press(key, &mut model())
     }
 
     #[test]
     fn tab_goes_round() {
         let mut view = View::default();
         let round = |view: &mut View| {
-            press(view, KeyCode::Tab);
+            press(view, Key::Tab);
             view.single()
         };
         let one = [Some(Pane::Tops), Some(Pane::Forged), Some(Pane::Wire), Some(Pane::Tops)];
@@ -141,32 +138,31 @@ mod tests {
     #[test]
     fn numbers_choose_and_the_same_again_shows_all() {
         let mut view = View { roomy: true, ..View::default() };
-        press(&mut view, KeyCode::Char('2'));
+        press(&mut view, Key::Sign('2'));
         assert_eq!(view.single(), Some(Pane::Tops));
-        press(&mut view, KeyCode::Char('2'));
+        press(&mut view, Key::Sign('2'));
         assert_eq!(view.single(), None);
     }
 
     #[test]
     fn space_holds_what_is_shown() {
         let (mut view, mut model) = (View::default(), model());
-        view.press(KeyEvent::from(KeyCode::Char(' ')), &mut model);
+        view.press(Key::Sign(' '), &mut model);
         model.tick(7);
         assert_eq!(view.of(&model).now, 5);
-        view.press(KeyEvent::from(KeyCode::Char(' ')), &mut model);
+        view.press(Key::Sign(' '), &mut model);
         assert_eq!(view.of(&model).now, 7);
     }
 
     #[test]
     fn three_keys_quit_and_help_takes_any() {
         let mut view = View::default();
-        let control_c = KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL);
-        assert_eq!(view.press(control_c, &mut model()), Next::Quit);
-        assert_eq!(press(&mut view, KeyCode::Char('q')), Next::Quit);
-        assert_eq!(press(&mut view, KeyCode::Esc), Next::Quit);
-        press(&mut view, KeyCode::Char('?'));
+        assert_eq!(press(&mut view, Key::ControlC), Next::Quit);
+        assert_eq!(press(&mut view, Key::Sign('q')), Next::Quit);
+        assert_eq!(press(&mut view, Key::Escape), Next::Quit);
+        press(&mut view, Key::Sign('?'));
         assert!(view.help);
-        assert_eq!(press(&mut view, KeyCode::Char('q')), Next::Go);
+        assert_eq!(press(&mut view, Key::Sign('q')), Next::Go);
         assert!(!view.help);
     }
 }

@@ -115,7 +115,11 @@ fn engine_line(engine: &str, backend: &str, protection: &Protection, now: u64) -
 
 fn bits_line(protection: &Protection, least: Option<f64>) -> String {
     let Some(bits) = &protection.bits else {
-        return "as many as the programs that ask give: dnsalt check --iface".to_owned();
+        let why = match protection.engine {
+            Some(_) => "not known: they go by the policy, and `dnsalt up` has not told it",
+            None => "as many as the programs that ask give: dnsalt check --iface",
+        };
+        return why.to_owned();
     };
     let mut text = format!("{:.1} now", bits.now);
     if let Some(least) = least.filter(|least| bits.now - least > 0.05) {
@@ -155,12 +159,13 @@ pub(super) fn counted(model: &Model, theme: Theme) -> Vec<Line<'static>> {
 }
 
 fn dropped_line(model: &Model) -> Line<'static> {
-    let dropped = model.protection.as_ref().map(|p| p.dropped.as_slice()).unwrap_or_default();
+    let protection = model.protection.as_ref();
+    let dropped = protection.map(|p| p.dropped.as_slice()).unwrap_or_default();
     let all: Vec<_> = dropped.iter().map(|(n, what)| format!("{} {what}", number(*n))).collect();
-    let text = if all.is_empty() {
-        "nothing: no engine is there to do it".to_owned()
-    } else {
-        all.join(", ")
+    let text = match protection {
+        _ if !all.is_empty() => all.join(", "),
+        Some(Protection { engine: None, .. }) => "nothing: no engine is there to do it".to_owned(),
+        _ => "not known".to_owned(),
     };
     row("dropped", vec![text.into()])
 }

@@ -29,8 +29,7 @@ fn top(frame: &mut Frame<'_>, area: Rect, (name, top): (&str, &Top<()>), theme: 
     let widths = [10, 7, bar];
     let columns = if bar > 0 { 3 } else { 2 };
     let address = usize::from(area.width.saturating_sub(widths.iter().sum::<u16>() + columns + 1));
-    let room = usize::from(area.height.saturating_sub(1 + u16::from(top.is_full())));
-    let entries = top.most(room);
+    let entries = top.most(room(area, top));
     let most = entries.first().map_or(1, |entry| entry.certain()).max(1);
     let rows = entries.iter().map(|entry| {
         let share = u64::from(bar) * 8 * entry.certain() / most;
@@ -46,11 +45,21 @@ fn top(frame: &mut Frame<'_>, area: Rect, (name, top): (&str, &Top<()>), theme: 
     if entries.is_empty() {
         say(frame, area, "none seen yet");
     }
+    footer(frame, area, top);
+}
+
+/// Says of a list that is full what its numbers are.
+fn footer<V: Default>(frame: &mut Frame<'_>, area: Rect, top: &Top<V>) {
     if top.is_full() {
         let last = Rect { y: area.bottom().saturating_sub(1), height: 1, ..area };
-        let text = format!(" of {} at least: each has what is certain", number(top.len() as u64));
+        let text = format!(" more than {}: each has what is certain", number(top.len() as u64));
         frame.render_widget(Line::styled(text, Theme::quiet()), last);
     }
+}
+
+/// Rows that a list has room for, below its heading.
+fn room<V: Default>(area: Rect, top: &Top<V>) -> usize {
+    usize::from(area.height.saturating_sub(1 + u16::from(top.is_full())))
 }
 
 /// In whose name replies are forged.
@@ -63,7 +72,8 @@ pub(super) fn forged(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: Th
     };
     let spent = widths.iter().map(|width| width + 1).sum::<u16>() + 1;
     let address = usize::from(area.width.saturating_sub(spent));
-    let entries = model.traffic.attacked.most(usize::from(area.height.saturating_sub(1)));
+    let attacked = &model.traffic.attacked;
+    let entries = attacked.most(room(area, attacked));
     let rows = entries.iter().map(|entry| {
         let Misses { wrong_id, wrong_question, wrong_server, no_query, last } = entry.detail;
         let near =
@@ -84,6 +94,7 @@ pub(super) fn forged(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: Th
         return;
     }
     table(frame, area, (names, widths), rows);
+    footer(frame, area, attacked);
 }
 
 /// A table whose first column takes what the others leave.

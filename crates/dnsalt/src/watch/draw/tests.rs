@@ -4,10 +4,10 @@
 use dnsalt_audit::event::{Address, Event, Kind, QueryTraits, ReplyTraits};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
-use ratatui::crossterm::event::{KeyCode, KeyEvent};
 
 use super::*;
 use crate::watch::history::SECOND;
+use crate::watch::keys::Key;
 use crate::watch::sample::{Bits, Protection, Room, Sample, Seen};
 
 /// 2026-02-03 04:05:06 UTC.
@@ -147,7 +147,7 @@ impl Story {
         let mut view = View::default();
         view.roomy = is_roomy(Size { width, height });
         for key in keys.chars() {
-            view.press(KeyEvent::from(KeyCode::Char(key)), &mut self.model.clone());
+            view.press(Key::Sign(key), &mut self.model.clone());
         }
         let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
         terminal.draw(|frame| draw(frame, view.of(&self.model), &view, theme)).unwrap();
@@ -207,6 +207,20 @@ fn an_attack_on_salt() {
     let story = Story::new(salt()).attacked();
     insta::assert_snapshot!("attack-80x24", story.view(80, 24, "3"));
     insta::assert_snapshot!("attack-120x40", story.view(120, 40, ""));
+}
+
+#[test]
+fn an_attack_in_the_name_of_everybody() {
+    let mut story = Story::new(salt()).usual();
+    let time = (START + WATCHED) * SECOND;
+    let mut spoofed = |n: u32| {
+        let server = Address(address("100.64.0.0").0 + u128::from(n));
+        let forged = story.forged(time);
+        Seen { event: Event { server, ..forged.event }, ..forged }
+    };
+    let packets = (0..2000).map(&mut spoofed).collect();
+    story.model.feed(Sample::Packets(packets));
+    insta::assert_snapshot!("spoofed-80x24", story.view(80, 24, "3"));
 }
 
 #[test]
