@@ -68,9 +68,12 @@ impl<'a> Terminal<'a> {
         panic!("{texts:?} are not all there:\n{screen}");
     }
 
-    /// How the terminal is set, in all its ways.
+    /// How the terminal is set, in all its ways but its size: that is ours, and tmux takes its time.
     fn settings(&self, name: &str) -> String {
-        self.say(&format!("stty -a > /run/{name}.new; mv /run/{name}.new /run/{name}"));
+        let size = "s/rows [0-9]*; columns [0-9]*;//";
+        self.say(&format!(
+            "stty -a | sed '{size}' > /run/{name}.new; mv /run/{name}.new /run/{name}"
+        ));
         let mut settings = String::new();
         eventually("stty ends", PATIENCE, || {
             settings = self.host.sh(&format!("cat /run/{name} 2>/dev/null || :")).unwrap();
