@@ -1,6 +1,6 @@
 //! `dnsalt lab attack`: an off-path attacker against a real resolver, before and after.
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -96,7 +96,8 @@ fn run_all(scenarios: Vec<Scenario>, args: &AttackArgs) -> anyhow::Result<Report
     };
     let salt = dnsalt_bpf::probe().map_err(|error| format!("no salt engine here: {error}"));
     let progress = Progress::new();
-    for scenario in scenarios {
+    let count = scenarios.len();
+    for (i, scenario) in scenarios.into_iter().enumerate() {
         let missing = scenario.victim.resolver.program().and_then(|program| {
             require(&[program]).is_err().then(|| format!("{program} is not installed"))
         });
@@ -116,6 +117,12 @@ fn run_all(scenarios: Vec<Scenario>, args: &AttackArgs) -> anyhow::Result<Report
             line.clear();
         } else {
             line.end(&race);
+        }
+        if args.full && !std::io::stderr().is_terminal() {
+            // It takes long: whoever looks at its log sees where it is.
+            let poisoned = race.raced.attacked.poisoned.as_ref();
+            let end = poisoned.map_or("not poisoned", |_| "POISONED");
+            output::say(&format!("{} of {count}: {}: {end}", i + 1, race.title));
         }
         report.races.push(race);
     }
