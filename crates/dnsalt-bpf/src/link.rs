@@ -29,10 +29,14 @@ pub(crate) fn is_ethernet(name: &str) -> io::Result<bool> {
     // SAFETY: all zero is a value of the structure.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     for (place, byte) in request.ifr_name.iter_mut().zip(name.bytes().take(15)) {
-        *place = byte.cast_signed();
+        // Signed or not, as the machine has it.
+        *place = libc::c_char::from_ne_bytes([byte]);
     }
+    // The number's type is that of the C library.
     // SAFETY: the kernel reads the name, and writes the address, within the structure.
-    if unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFHWADDR, &raw mut request) } < 0 {
+    let got =
+        unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFHWADDR as _, &raw mut request) };
+    if got < 0 {
         return Err(io::Error::last_os_error());
     }
     // SAFETY: it succeeded, so the address is what the kernel wrote.

@@ -132,7 +132,7 @@ fn receive(fd: &OwnedFd) -> io::Result<Received> {
     header.msg_iov = &raw mut vector;
     header.msg_iovlen = 1;
     header.msg_control = control.0.as_mut_ptr().cast();
-    header.msg_controllen = size_of_val(&control.0);
+    header.msg_controllen = size_of_val(&control.0) as _;
     // SAFETY: every pointer in the header leads to memory of the length beside it, alive here.
     let length = unsafe { libc::recvmsg(fd.as_raw_fd(), &raw mut header, libc::MSG_DONTWAIT) };
     let Ok(length) = usize::try_from(length) else {
