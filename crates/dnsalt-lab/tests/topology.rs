@@ -2,9 +2,9 @@
 
 mod common;
 
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dnsalt_lab::actor::DnsServer;
 use dnsalt_lab::topology;
@@ -19,6 +19,19 @@ fn query(id: u16) -> Vec<u8> {
     query
 }
 
+/// The socket before may live a moment longer: in a child of the other test, until it is `sh`.
+fn bind(address: &'static str) -> UdpSocket {
+    let deadline = Instant::now() + Duration::from_secs(2);
+    loop {
+        match UdpSocket::bind((address, PORT)) {
+            Err(error) if error.kind() == ErrorKind::AddrInUse && Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            result => return result.unwrap(),
+        }
+    }
+}
+
 #[test]
 fn the_resolver_asks_all_servers() {
     if !common::can_run() {
@@ -29,7 +42,7 @@ fn the_resolver_asks_all_servers() {
     let server = DnsServer::start(&net.upstream, &addresses).unwrap();
     for (id, &address) in (1..).zip(&addresses) {
         let own = if address.is_ipv4() { "10.53.1.2" } else { "fd53:1::2" };
-        let socket = net.resolver.run(move || UdpSocket::bind((own, PORT)).unwrap());
+        let socket = net.resolver.run(move || bind(own));
         socket.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
         socket.send_to(&query(id), (address, 53)).unwrap();
         let mut reply = [0; 512];
