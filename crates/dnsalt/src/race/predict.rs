@@ -65,6 +65,9 @@ impl Prediction {
         let ports = ports * f64::from(scenario.network.servers);
         let window = if one_guess {
             (guesses / ports).min(1.0) / ids
+        } else if attack.kind == Kind::KnownPort {
+            // All of them at one port: more than there are IDs are in vain.
+            (guesses / ids).min(1.0) / ports
         } else {
             (guesses / (ports * ids)).min(1.0)
         };
@@ -123,6 +126,8 @@ mod tests {
         assert!((p.even_odds.unwrap() - 1.316).abs() < 0.001 && (p.chance - 0.651).abs() < 0.001);
         let p = predicted("engine = 'none'", known, &[4, 5, 6]);
         assert!((p.window - 1.0).abs() < 1e-9 && p.even_odds == Some(0.2));
+        let p = predicted("engine = 'nat'", known, &[4, 5, 6]);
+        assert!((p.window * 64_508.0 - 1.0).abs() < 1e-9, "{p:?}");
         let p = predicted("engine = 'nat'", "kind = 'spray'", &random);
         assert!((p.window * 64_512.0 - 0.1).abs() < 1e-9);
         let p = predicted("engine = 'recipe'", "kind = 'steer', ports = '1024-2047'", &random);
