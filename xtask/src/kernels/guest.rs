@@ -96,7 +96,7 @@ impl Guest<'_> {
             "-machine",
             "q35",
             "-m",
-            "1G",
+            "2G",
             "-smp",
             "2",
             "-nodefaults",
