@@ -7,9 +7,9 @@ use anyhow::Context as _;
 use clap_complete::Shell;
 
 /// The shells we write for.
-const SHELLS: [Shell; 3] = [Shell::Bash, Shell::Zsh, Shell::Fish];
+const SHELLS: [Shell; 5] = [Shell::Bash, Shell::Zsh, Shell::Fish, Shell::Elvish, Shell::PowerShell];
 
-/// Writes `dnsalt.bash`, `_dnsalt` and `dnsalt.fish` into `dir`.
+/// Writes `dnsalt.bash`, `_dnsalt`, `dnsalt.fish`, `dnsalt.elv` and `_dnsalt.ps1` into `dir`.
 pub(crate) fn write(dir: &Path) -> anyhow::Result<()> {
     let failed = || format!("the completions could not be written to {}", dir.display());
     fs::create_dir_all(dir).with_context(failed)?;
@@ -28,7 +28,7 @@ mod tests {
     fn every_shell_knows_the_verbs() {
         let dir = std::env::temp_dir().join(format!("dnsalt-completions-{}", std::process::id()));
         write(&dir).unwrap();
-        for name in ["dnsalt.bash", "_dnsalt", "dnsalt.fish"] {
+        for name in ["dnsalt.bash", "_dnsalt", "dnsalt.fish", "dnsalt.elv", "_dnsalt.ps1"] {
             let text = fs::read_to_string(dir.join(name)).unwrap();
             assert!(text.contains("prove"), "{name}");
         }

@@ -4,9 +4,11 @@
 //!   test          all checks, in the order in which they fail soonest
 //!   bpf           the object of the kernel half
 //!   kernels       the salt engine in older kernels, in QEMU
+//!   package       .deb, .rpm and a program that needs nothing
+//!   test-packages these, installed in a small system of their own
 //!   bench         measurements beside what a user would take instead
 //!   man           the man pages        ┐ from the definition of the command line
-//!   completions   for bash, zsh, fish  ┘ that also parses it
+//!   completions   for five shells      ┘ that also parses it
 //! ```
 
 mod bench;
@@ -14,6 +16,7 @@ mod bpf;
 mod completions;
 mod kernels;
 mod man;
+mod package;
 mod skips;
 mod step;
 mod test;
@@ -39,6 +42,10 @@ enum Verb {
     Bpf(bpf::Options),
     /// Run the tests of the salt engine in other kernels, in QEMU
     Kernels(kernels::Options),
+    /// Make a .deb, an .rpm and a program that needs nothing of the system
+    Package(package::Options),
+    /// Install what `package` made in a small system of its own, and remove it
+    TestPackages(package::test::Options),
     /// Measure, beside what a user would take instead
     #[command(subcommand)]
     Bench(Bench),
@@ -47,7 +54,7 @@ enum Verb {
         /// Where to; made if it is not there
         dir: PathBuf,
     },
-    /// Write the completions for bash, zsh and fish
+    /// Write the completions for bash, zsh, fish, Elvish and PowerShell
     Completions {
         /// Where to; made if it is not there
         dir: PathBuf,
@@ -65,6 +72,8 @@ fn main() -> ExitCode {
         Verb::Test(options) => test::run(options),
         Verb::Bpf(options) => bpf::run(&options),
         Verb::Kernels(options) => kernels::run(&options),
+        Verb::Package(options) => package::run(&options),
+        Verb::TestPackages(options) => package::test::run(&options),
         Verb::Bench(Bench::Check(options)) => bench::check(&options),
         Verb::Man { dir } => man::write(&dir),
         Verb::Completions { dir } => completions::write(&dir),

@@ -273,6 +273,33 @@ fn kernels_are_the_newest_of_each_series_and_never_installed() {
 }
 
 #[test]
+fn packages_are_made_with_tools_of_their_own() {
+    // It builds a tool into the folder that it is given.
+    let cargo = "case $1 in --version) echo 'cargo 1.88.0 (fake)' ;; install)
+            while [ \"$1\" != --root ]; do tool=${tool:-$2}; shift; done
+            mkdir -p \"$2/bin\" && echo > \"$2/bin/$tool\" && chmod +x \"$2/bin/$tool\" ;;
+        *) echo \"cargo $*\"; command -v cargo-deb; command -v cargo-generate-rpm ;; esac";
+    let sysroot = "cargo/lib/rustlib/x86_64-unknown-linux-musl";
+    let mut machine = Machine::new("package").with("cargo", cargo).with("uname", "echo x86_64");
+    let rustc = format!("echo {}", machine.0.join("cargo").display());
+    let rustup = format!("echo \"rustup $*\"; mkdir -p {}", machine.0.join(sysroot).display());
+    machine = machine.with("rustc", &rustc).with("rustup", &rustup);
+    for program in ["cc", "musl-gcc", "dpkg-shlibdeps"] {
+        machine = machine.with(program, "");
+    }
+    let (code, said) = machine.x(&["package", "out"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("rustup target add x86_64-unknown-linux-musl"), "{said}");
+    assert!(said.contains("x: building cargo-deb 3.8.0 with cargo into "), "{said}");
+    assert!(said.contains("cargo run --locked --quiet --package xtask -- package out\n"), "{said}");
+    assert!(said.contains("/dnsalt/cargo-generate-rpm-0.21.1/bin/cargo-generate-rpm\n"), "{said}");
+    // The second time all is there.
+    let (code, said) = machine.x(&["package", "--only", "deb"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(!said.contains("building") && !said.contains("rustup"), "{said}");
+}
+
+#[test]
 fn mistakes_are_usage() {
     let machine = Machine::new("usage");
     assert_eq!(machine.x(&["demo", "now"]).0, Some(2));

@@ -3,7 +3,7 @@
 //! Rounds are interleaved (A B C, A B C, ...), so that a busy moment of the machine hits all alike;
 //! what is reported is the median, with the least and the most.
 
-mod capture;
+pub(crate) mod capture;
 mod chart;
 mod contest;
 

@@ -1,0 +1,106 @@
+//! What is handed to users: a .deb, an .rpm, and a program that needs nothing of the system.
+//!
+//! ```text
+//!   cargo build ──dnsalt──┬──▶ man pages, completions, dnsalt.toml ──┐   target/release/package
+//!                         └──────────────────────────────────────────┴──▶ cargo deb, cargo generate-rpm
+//!   cargo build --target ...-musl ──▶ dnsalt-VERSION-ARCH-linux-musl
+//! ```
+//!
+//! Which file goes where in a package is told in `crates/dnsalt/Cargo.toml`.
+
+mod root;
+pub(crate) mod test;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, ensure};
+use clap::Args;
+
+use crate::step::{Step, root as repository};
+use crate::{completions, man};
+
+/// How big the program that needs nothing may get: gateways have little room.
+const ROOM: u64 = 12_000_000;
+
+/// What to make, and where to.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Where to; made if it is not there
+    #[arg(default_value = "target/packages")]
+    dir: PathBuf,
+
+    /// Only these: deb, rpm, static
+    #[arg(long, value_name = "KINDS", value_delimiter = ',', default_value = "deb,rpm,static")]
+    only: Vec<Kind>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Kind {
+    Deb,
+    Rpm,
+    Static,
+}
+
+/// Makes them.
+pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
+    let dir = std::path::absolute(&options.dir)?;
+    fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
+    let to = dir.to_str().context("the folder's name is not UTF-8")?;
+    let wants = |kind| options.only.contains(&kind);
+    if wants(Kind::Deb) || wants(Kind::Rpm) {
+        program(&[]).run()?;
+        beside(&target().join("release"))?;
+    }
+    if wants(Kind::Deb) {
+        Step::cargo(&["deb", "--package", "dnsalt", "--no-build", "--output", to]).run()?;
+    }
+    if wants(Kind::Rpm) {
+        let rpm = ["generate-rpm", "--package", "crates/dnsalt", "--auto-req", "builtin"];
+        Step::cargo(&[&rpm[..], &["--output", to]].concat()).run()?;
+    }
+    if wants(Kind::Static) {
+        alone(&dir)?;
+    }
+    println!("\nMade:");
+    let mut made: Vec<_> = fs::read_dir(&dir)?.collect::<Result<_, _>>()?;
+    made.sort_by_key(fs::DirEntry::file_name);
+    for file in made {
+        println!("{:>10} {}", file.metadata()?.len(), file.path().display());
+    }
+    Ok(())
+}
+
+/// Builds the program, without symbols.
+fn program(options: &[&str]) -> Step {
+    let build = ["rustc", "--locked", "--release", "--package", "dnsalt", "--bin", "dnsalt"];
+    Step::cargo(&[&build[..], options, &["--", "-C", "strip=symbols"]].concat())
+}
+
+/// What the packages have beside the program.
+fn beside(release: &Path) -> anyhow::Result<()> {
+    let dir = release.join("package");
+    // Pages of verbs that are no more.
+    let _ = fs::remove_dir_all(&dir);
+    man::write(&dir.join("man"))?;
+    completions::write(&dir.join("completions"))?;
+    let sample = Step::program(release.join("dnsalt"), &["config", "--sample"]).output()?;
+    fs::write(dir.join("dnsalt.toml"), sample).with_context(|| dir.display().to_string())
+}
+
+/// The program with its C library in it.
+fn alone(dir: &Path) -> anyhow::Result<()> {
+    let machine = std::env::consts::ARCH;
+    let triple = format!("{machine}-unknown-linux-musl");
+    program(&["--target", &triple]).run()?;
+    let built = target().join(&triple).join("release/dnsalt");
+    let name = format!("dnsalt-{}-{machine}-linux-musl", env!("CARGO_PKG_VERSION"));
+    let size = fs::copy(&built, dir.join(&name)).with_context(|| built.display().to_string())?;
+    ensure!(size < ROOM, "{name} has {size} bytes; it shall have fewer than {ROOM}");
+    Ok(())
+}
+
+/// Where cargo builds.
+fn target() -> PathBuf {
+    repository().join(std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()))
+}
