@@ -50,11 +50,11 @@ fn place(error: &PolicyError, given: &Settings, file: Option<&File>) -> String {
     if let Some(key) = error.keys().iter().find(on_command_line) {
         return format!("--{key}: ");
     }
-    let line = |file: &File| {
-        let (key, line) = error.keys().iter().find_map(|key| Some((key, file.line_of(key)?)))?;
-        Some(format!("{}:{line}: {key}: ", file.path.display()))
+    let place = |file: &File| {
+        let (key, at) = error.keys().iter().find_map(|key| Some((key, file.offset_of(key)?)))?;
+        Some(format!("{}:{}: {key}: ", file.path.display(), line_and_column(&file.text, at)))
     };
-    file.and_then(line).unwrap_or_default()
+    file.and_then(place).unwrap_or_default()
 }
 
 /// A configuration file as it was read.
@@ -72,26 +72,36 @@ impl File {
         Ok(File { path: path.to_owned(), text, settings })
     }
 
-    fn line_of(&self, key: &str) -> Option<usize> {
-        let is_key = |line: &str| {
-            line.trim_start()
-                .strip_prefix(key)
-                .is_some_and(|rest| rest.trim_start().starts_with('='))
-        };
-        self.text.lines().position(is_key).map(|index| index + 1)
+    fn offset_of(&self, key: &str) -> Option<usize> {
+        let mut start = 0;
+        for line in self.text.split_inclusive('\n') {
+            let text = line.trim_start();
+            if text.strip_prefix(key).is_some_and(|rest| rest.trim_start().starts_with('=')) {
+                return Some(start + line.len() - text.len());
+            }
+            start += line.len();
+        }
+        None
     }
 }
 
-/// `FILE:LINE: what is wrong`, on one line, with the nearest key for one that does not exist.
+/// As editors count: `LINE:COLUMN`, both from 1, columns in characters.
+fn line_and_column(text: &str, offset: usize) -> String {
+    let before = text.get(..offset).unwrap_or(text);
+    let start = before.rfind('\n').map_or(0, |end| end + 1);
+    let (line, column) = (before.matches('\n').count(), before[start..].chars().count());
+    format!("{}:{}", line + 1, column + 1)
+}
+
+/// `FILE:LINE:COLUMN: what is wrong`, on one line, with the nearest key for one that does not exist.
 fn mistake(path: &Path, text: &str, error: &toml::de::Error) -> Failure {
-    let start = error.span().map_or(0, |span| span.start.min(text.len()));
-    let line = text.get(..start).unwrap_or_default().matches('\n').count() + 1;
+    let place = line_and_column(text, error.span().map_or(0, |span| span.start));
     let mut message = error.message().trim().replace('\n', " ");
     if let Some(unknown) = message.strip_prefix("unknown field `").and_then(|m| m.split('`').next())
     {
         message = format!("unknown key `{unknown}`; {}", nearest(unknown));
     }
-    Failure::Usage(format!("{}:{line}: {message}", path.display()))
+    Failure::Usage(format!("{}:{place}: {message}", path.display()))
 }
 
 fn nearest(unknown: &str) -> String {
@@ -119,19 +129,20 @@ mod tests {
     fn mistakes_in_the_file_have_line_and_mend() {
         assert_eq!(
             message("# a comment\nform = ['10.0.0.0/8']\n"),
-            "/etc/dnsalt.toml:2: unknown key `form`; did you mean `from`?"
+            "/etc/dnsalt.toml:2:1: unknown key `form`; did you mean `from`?"
         );
+        assert_eq!(line_and_column("ä = 1\nüx = 2", "ä = 1\nü".len()), "2:2");
         assert!(message("zzz = 1").contains("the keys are from, to,"));
         assert_eq!(
             message("\n\nfrom = ['10.0.0.1/8']"),
-            "/etc/dnsalt.toml:3: `10.0.0.1/8` has bits set behind its length; did you mean `10.0.0.0/8`?"
+            "/etc/dnsalt.toml:3:8: `10.0.0.1/8` has bits set behind its length; did you mean `10.0.0.0/8`?"
         );
         assert!(
             message("ports = '9-5'")
-                .starts_with("/etc/dnsalt.toml:1: the range of ports `9-5` is empty")
+                .starts_with("/etc/dnsalt.toml:1:9: the range of ports `9-5` is empty")
         );
-        assert!(message("dns-port = [70000]").starts_with("/etc/dnsalt.toml:1: "));
-        assert!(message("from = [").starts_with("/etc/dnsalt.toml:1: "));
+        assert!(message("dns-port = [70000]").starts_with("/etc/dnsalt.toml:1:13: "));
+        assert!(message("from = [").starts_with("/etc/dnsalt.toml:1:9: "));
         assert!(!message("from = [\n'a'\n").contains('\n'));
     }
 }

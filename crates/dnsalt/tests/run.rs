@@ -231,7 +231,7 @@ fn a_new_policy_is_taken_and_a_wrong_one_is_not() {
     assert!(is_protected(gateway));
     let failed = agent.told("reload-failed");
     let said = failed[0]["message"].as_str().unwrap();
-    assert!(said.contains("/run/policy.toml:2") && said.contains("portz"), "{said}");
+    assert!(said.contains("/run/policy.toml:2:1: ") && said.contains("portz"), "{said}");
 }
 
 #[test]
