@@ -2,15 +2,25 @@
 
 use std::fmt;
 use std::io;
+use std::mem::offset_of;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
 use aya::maps::{Map, MapData, RingBuf};
 use dnsalt_salt::Address;
-use dnsalt_salt::layout::Event;
+use dnsalt_salt::layout::{Event, Report};
 
 use crate::object::failed;
 use crate::{BpfError, pins_in};
+
+/// An event, and the packet that it is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// What happened.
+    pub event: Event,
+    /// From the IP header on, at most 512 bytes of it.
+    pub packet: Vec<u8>,
+}
 
 /// Events as they come; each is read once, by whoever is first.
 pub struct Events {
@@ -37,15 +47,15 @@ impl Events {
 }
 
 impl Iterator for Events {
-    type Item = Event;
+    type Item = Told;
 
     /// The next event that is there; none if there is none now.
-    fn next(&mut self) -> Option<Event> {
+    fn next(&mut self) -> Option<Told> {
         loop {
             let item = self.ring.next()?;
             // One of another size is of another version.
-            if let Some(event) = read(&item) {
-                return Some(event);
+            if let Some(told) = read(&item) {
+                return Some(told);
             }
         }
     }
@@ -59,9 +69,9 @@ impl AsFd for Events {
 }
 
 /// As `dnsalt_salt::layout` has it.
-fn read(bytes: &[u8]) -> Option<Event> {
-    let bytes: &[u8; size_of::<Event>()] = bytes.try_into().ok()?;
-    let mut rest = &bytes[..];
+fn read(bytes: &[u8]) -> Option<Told> {
+    let bytes: &[u8; size_of::<Report>()] = bytes.try_into().ok()?;
+    let (mut rest, packet) = bytes.split_at(offset_of!(Report, packet));
     let mut take = |length: usize| {
         let (value, behind) = rest.split_at(length);
         rest = behind;
@@ -77,7 +87,10 @@ fn read(bytes: &[u8]) -> Option<Event> {
     let mut short = || u16::try_from(take(2)).unwrap_or_default();
     let (port, id, wanted_id, server_port) = (short(), short(), short(), short());
     let cause = u32::try_from(take(4)).ok()?;
-    Some(Event { time, client, server, counter, port, id, wanted_id, server_port, cause })
+    let length = usize::try_from(take(4)).ok()?;
+    let packet = packet.get(..length).unwrap_or(packet).to_vec();
+    let event = Event { time, client, server, counter, port, id, wanted_id, server_port, cause };
+    Some(Told { event, packet })
 }
 
 /// Waits until there are events, or the time is over.
@@ -101,12 +114,14 @@ mod tests {
 
     #[test]
     fn an_event_is_read_field_by_field() {
-        let mut bytes = vec![0; size_of::<Event>()];
+        let mut bytes = vec![0; size_of::<Report>()];
         bytes[0] = 9;
         bytes[18..24].copy_from_slice(&[0xff, 0xff, 192, 0, 2, 1]);
         bytes[40] = 12;
         bytes[44..56].copy_from_slice(&[1, 2, 3, 4, 5, 6, 53, 0, 9, 0, 0, 0]);
-        let event = read(&bytes).unwrap();
+        (bytes[56], bytes[64], bytes[66]) = (3, 0x45, 0x99);
+        let Told { event, packet } = read(&bytes).unwrap();
+        assert_eq!(packet, [0x45, 0, 0x99]);
         assert_eq!((event.time, event.counter), (9, 12));
         assert_eq!(IpAddr::from(event.client), IpAddr::from([192, 0, 2, 1]));
         assert_eq!((event.port, event.id), (0x0201, 0x0403));

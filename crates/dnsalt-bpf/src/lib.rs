@@ -37,8 +37,8 @@ use dnsalt_salt::layout::{Config, Counter};
 pub use attach::Hook;
 pub use counters::name as counter_name;
 pub use error::BpfError;
-pub use events::{Events, wait as wait_for_events};
-pub use occupancy::{Occupancy, occupancy};
+pub use events::{Events, Told, wait as wait_for_events};
+pub use occupancy::{LockedDown, Occupancy, locked_down, occupancy};
 pub use pins::{bpffs, find_bpffs};
 
 use object::{Object, Plain, failed};

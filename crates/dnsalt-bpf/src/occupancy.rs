@@ -1,13 +1,16 @@
 //! How full the tables are: what no counter tells.
 
 use std::mem::offset_of;
+use std::net::IpAddr;
 use std::path::Path;
 
 use aya::maps::MapData;
+use dnsalt_salt::Address;
 use dnsalt_salt::layout::{PORT_BITS, Server, Slot, WAYS};
 use dnsalt_salt::slot::{State, lasts};
 
 use crate::object::failed;
+use crate::pins::Pins;
 use crate::syscall::{Entry, scan};
 use crate::{BpfError, installed, pins_in, plan};
 
@@ -50,18 +53,54 @@ impl Occupancy {
 pub fn occupancy(bpffs: &Path) -> Result<Option<Occupancy>, BpfError> {
     let Some(installed) = installed(bpffs)? else { return Ok(None) };
     let pins = pins_in(bpffs)?;
-    let look = |name: &'static str, each: &mut dyn FnMut(u32, &Entry)| {
-        let map = MapData::from_pin(pins.path(name)).map_err(failed(name))?;
-        scan(&map, each).map_err(|cause| BpfError::Bpffs { dir: pins.path(name), cause })
-    };
     let now = now();
     let mut found = Occupancy { ports: installed.config.ports, ..Occupancy::default() };
-    look("SLOTS", &mut |index, entry| {
+    look(&pins, "SLOTS", &mut |index, entry| {
         let outstanding = state(entry).is_outstanding(now);
         found.outstanding[(index >> PORT_BITS) as usize % WAYS as usize] += u32::from(outstanding);
     })?;
-    look("SERVERS", &mut |_, entry| found.locked_down += u32::from(is_locked_down(entry, now)))?;
+    look(&pins, "SERVERS", &mut |_, entry| {
+        found.locked_down += u32::from(is_locked_down(entry, now));
+    })?;
     Ok(Some(found))
+}
+
+/// Servers that are asked over TCP alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LockedDown {
+    /// Each by its address.
+    pub servers: Vec<IpAddr>,
+    /// Whether all servers that share some place of the table are, too.
+    pub shared: bool,
+}
+
+/// Those that are locked down now, in this network namespace.
+///
+/// # Errors
+/// When none is installed, or its table cannot be read.
+pub fn locked_down(bpffs: &Path) -> Result<LockedDown, BpfError> {
+    let (now, mut found) = (now(), LockedDown::default());
+    look(&pins_in(bpffs)?, "SERVERS", &mut |_, entry| {
+        if lasts_until(entry, offset_of!(Server, locked_until), now) {
+            let word = |at: usize| {
+                let mut word = [0; 8];
+                word.copy_from_slice(&entry[offset_of!(Server, address) + at..][..8]);
+                u64::from_ne_bytes(word)
+            };
+            found.servers.push(Address { high: word(0), low: word(8) }.into());
+        }
+        found.shared |= lasts_until(entry, offset_of!(Server, all_locked_until), now);
+    })?;
+    Ok(found)
+}
+
+fn look(
+    pins: &Pins,
+    name: &'static str,
+    each: &mut dyn FnMut(u32, &Entry),
+) -> Result<(), BpfError> {
+    let map = MapData::from_pin(pins.path(name)).map_err(failed(name))?;
+    scan(&map, each).map_err(|cause| BpfError::Bpffs { dir: pins.path(name), cause })
 }
 
 /// As the slots have it: the low 32 bits.
@@ -76,12 +115,17 @@ fn state(slot: &Entry) -> State {
 }
 
 fn is_locked_down(server: &Entry, now: u32) -> bool {
-    [offset_of!(Server, locked_until), offset_of!(Server, all_locked_until)].iter().any(|at| {
-        let mut word = [0; 4];
-        word.copy_from_slice(&server[*at..][..4]);
-        let until = u32::from_ne_bytes(word);
-        until != 0 && lasts(until, now)
-    })
+    [offset_of!(Server, locked_until), offset_of!(Server, all_locked_until)]
+        .iter()
+        .any(|at| lasts_until(server, *at, now))
+}
+
+/// Whether the time that stands there is still to come; 0 never is.
+fn lasts_until(server: &Entry, at: usize, now: u32) -> bool {
+    let mut word = [0; 4];
+    word.copy_from_slice(&server[at..][..4]);
+    let until = u32::from_ne_bytes(word);
+    until != 0 && lasts(until, now)
 }
 
 #[cfg(test)]

@@ -12,10 +12,10 @@ use common::{
     BPFFS, await_next, client, down, eventually, installed, is_quiet, network, query, reply,
     socket, up_for_a_while, with_id,
 };
-use dnsalt_bpf::Events;
+use dnsalt_bpf::{Events, Told};
 use dnsalt_lab::topology::Gateway;
 use dnsalt_policy::{OnNearMiss, Settings};
-use dnsalt_salt::layout::{Counter, Event};
+use dnsalt_salt::layout::Counter;
 use dnsalt_wire::dns::Message;
 
 fn count(network: &Gateway, counter: Counter) -> u64 {
@@ -62,13 +62,16 @@ fn after_a_near_miss_the_client_is_sent_to_tcp() {
     assert_eq!(count(&network, Counter::WrongId), 4);
     assert_eq!(count(&network, Counter::AnsweredTc), 2);
     // And somebody is told.
-    let events: Vec<Event> = network.gateway.run(|| {
+    let events: Vec<Told> = network.gateway.run(|| {
         let events = Events::open(Path::new(BPFFS)).unwrap();
         assert!(dnsalt_bpf::wait_for_events(&events, Duration::from_secs(5)).unwrap());
         events.collect()
     });
     assert_eq!(events.len(), 4);
-    for event in events {
+    for Told { event, packet } in events {
+        // IPv4 or IPv6 without options, UDP, and the ID.
+        let at = if packet[0] == 0x45 { 28 } else { 48 };
+        assert_eq!(packet[at..at + 2], event.id.to_be_bytes());
         assert_eq!((event.counter, event.id ^ 1), (Counter::WrongId as u32, event.wanted_id));
         assert!(network.servers().contains(&IpAddr::from(event.server)), "{event:?}");
     }
@@ -199,9 +202,12 @@ fn many_unsolicited_replies_lock_the_server_down() {
     let counters = [Counter::Lockdowns, Counter::AnsweredTc, Counter::Truncated];
     assert_eq!(counters.map(|counter| count(&network, counter)), [2, 2, 0]);
     // And somebody is told why.
-    let events: Vec<Event> =
+    let events: Vec<Told> =
         network.gateway.run(|| Events::open(Path::new(BPFFS)).unwrap().collect());
-    let told = events.iter().map(|event| (event.counter, event.cause, IpAddr::from(event.server)));
+    let told = events
+        .iter()
+        .map(|told| told.event)
+        .map(|event| (event.counter, event.cause, IpAddr::from(event.server)));
     let lockdown = |server| (Counter::Lockdowns as u32, Counter::Forged as u32, server);
     assert!(told.eq([network.servers_v4[0], network.servers_v6[0]].map(lockdown)), "{events:?}");
 }

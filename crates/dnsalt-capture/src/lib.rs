@@ -1,5 +1,5 @@
 //! Where dnsalt gets packets from: live interfaces, through `AF_PACKET` ([`Live`]), and capture files
-//! ([`mod@file`]).
+//! ([`mod@file`]); and where it puts some ([`PcapngWriter`]).
 //!
 //! ```text
 //!   wire ── driver ── AF_PACKET tap ── tc, netfilter ── sockets
@@ -23,6 +23,8 @@ mod filter;
 mod live;
 mod ring;
 mod socket;
+mod writer;
 
 pub use filter::{FilterError, PortFilter};
 pub use live::{Direction, Frame, Live, OpenError, ReadError};
+pub use writer::PcapngWriter;

@@ -1,15 +1,17 @@
 //! The maps, and the engine's view of them. Their layout stands in `dnsalt_salt::layout`.
 
-use aya_ebpf::helpers::generated::{bpf_ktime_get_coarse_ns, bpf_ktime_get_ns};
+use aya_ebpf::helpers::generated::{
+    bpf_ktime_get_coarse_ns, bpf_ktime_get_ns, bpf_probe_read_kernel,
+};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::lpm_trie::{Key, LpmTrie};
 use aya_ebpf::maps::{Array, PerCpuArray, RingBuf};
-use dnsalt_salt::head::{Dns, Head, Ip};
+use dnsalt_salt::head::{Dns, HEAD, Head, Ip};
 use dnsalt_salt::layout::{
     self, COUNTERS as KINDS, Config, Counter, Event, RECENT as RECENT_PLACES,
     SERVERS as SERVER_PLACES, SLOTS as SLOT_PLACES, Server, Slot, TIME_SHIFT, flags,
 };
-use dnsalt_salt::layout::{PASSED as PASSED_PLACES, Random, Recent, Told};
+use dnsalt_salt::layout::{PASSED as PASSED_PLACES, Random, Recent, Report, Told};
 use dnsalt_salt::question::Question;
 use dnsalt_salt::siphash::draw;
 use dnsalt_salt::word::Word32;
@@ -197,13 +199,30 @@ impl Tables for Kernel {
             return;
         }
         told.events += 1;
-        if let Some(mut entry) = EVENTS.reserve::<Event>(0) {
-            // SAFETY: asks for a number.
-            let time = unsafe { bpf_ktime_get_ns() };
-            entry.write(Event { time, ..*event });
+        if let Some(mut entry) = EVENTS.reserve::<Report>(0) {
+            report(entry.as_mut_ptr(), event);
             entry.submit(0);
         } else {
             self.count(Counter::EventsLost);
         }
+    }
+}
+
+/// Writes an event, and the packet at hand.
+#[inline(always)]
+fn report(to: *mut Report, event: &Event) {
+    // SAFETY: the entry is ours and has room for all of it; the last asks for a number.
+    unsafe {
+        (&raw mut (*to).event).write(Event { time: bpf_ktime_get_ns(), ..*event });
+        (&raw mut (*to).zero).write(0);
+        let length = match work() {
+            Some(work) => {
+                let packet = (&raw mut (*to).packet).cast();
+                let head = core::ptr::from_ref(&work.head).cast();
+                if bpf_probe_read_kernel(packet, HEAD as u32, head) == 0 { work.length } else { 0 }
+            }
+            None => 0,
+        };
+        (&raw mut (*to).length).write(length);
     }
 }

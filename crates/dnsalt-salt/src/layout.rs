@@ -6,10 +6,11 @@
 //!   RECENT   array of Recent    [hash of a question]  which slots have it
 //!   SERVERS  array of Server    [hash of an address]  what was forged, lockdown
 //!   PASSED   array of Word32    [hash of a client]    left as they were, as the table was full
-//!   CONFIG   one Config, PORTS one list of ports, KEYS and COUNTERS per CPU, EVENTS a ring
+//!   CONFIG   one Config, PORTS one list of ports, KEYS and COUNTERS per CPU, EVENTS a ring of Report
 //! ```
 
 use crate::Address;
+use crate::head::HEAD;
 use crate::siphash::Key;
 use crate::word::{Word16, Word32, Word64};
 
@@ -276,12 +277,27 @@ pub struct Event {
     pub cause: u32,
 }
 
+/// An event, and the packet that it is about: an entry of `EVENTS`.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Report {
+    /// What happened.
+    pub event: Event,
+    /// Bytes of `packet` that belong to it; what is behind them is of others.
+    pub length: u32,
+    /// Not used.
+    pub zero: u32,
+    /// From the IP header on.
+    pub packet: [u8; HEAD],
+}
+
 const _: () = {
     assert!(size_of::<Slot>() == 64);
     assert!(size_of::<Recent>() == 32);
     assert!(size_of::<Server>() == 64);
     assert!(size_of::<Config>() == 72);
     assert!(size_of::<Event>() == 56);
+    assert!(size_of::<Report>() == 64 + HEAD);
     assert!(SLOTS == 1 << 19);
 };
 

@@ -261,9 +261,19 @@ pub(crate) struct RunArgs {
     #[arg(long)]
     pub(crate) down_on_exit: bool,
 
-    /// Program that is started on near misses and lockdowns, with DNSALT_... in its environment
+    /// Program that is started on near misses, lockdowns and full tables, with DNSALT_... in its
+    /// environment
     #[arg(long, value_name = "PROGRAM")]
     pub(crate) exec_on_alert: Option<PathBuf>,
+
+    /// Keep forged packets in this pcapng file and in FILE.1, which was full before it (salt engine)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) save_forged: Option<PathBuf>,
+
+    /// What both may have together, in MB
+    #[arg(long, value_name = "MB", default_value_t = 16, requires = "save_forged",
+          value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub(crate) save_forged_size: u64,
 
     /// Serve metrics and /healthz at ADDRESS:PORT, unix:PATH, or none [default: 127.0.0.1:9853 and
     /// a socket below /run/dnsalt]

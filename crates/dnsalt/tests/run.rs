@@ -277,7 +277,10 @@ fn it_gives_up_what_it_does_not_need() {
 END
 chmod +x /run/dnsalt-alert")
         .unwrap();
-    let options = [&SALT[..], &["--exec-on-alert", "/run/dnsalt-alert"]].concat();
+    gateway.sh("mkdir /run/evidence").unwrap();
+    let file = "/run/evidence/forged.pcapng";
+    let alert = ["--exec-on-alert", "/run/dnsalt-alert", "--save-forged", file];
+    let options = [&SALT[..], &alert].concat();
     let agent = Agent::start(gateway, &options);
     near_miss(&network);
     eventually("the near miss is told", PATIENCE, || !agent.told("near-miss").is_empty());
@@ -293,8 +296,55 @@ chmod +x /run/dnsalt-alert")
         assert!(tried.contains(line), "{tried}");
     }
     assert!(tried.contains("DNSALT_EVENT=near-miss"), "{tried}");
+    assert!(tried.contains("DNSALT_NAME=a.test."), "{tried}");
     let told = &agent.told("near-miss")[0];
     assert_eq!((&told["server"], &told["kind"]), (&"10.53.2.60".into(), &"wrong_id".into()));
+    assert_eq!(told["name"], "a.test.");
+    let (id, wanted) = (told["id"].as_u64().unwrap(), told["wanted_id"].as_u64().unwrap());
+    let up = id.abs_diff(wanted);
+    assert_eq!(told["id_distance"], up.min(65536 - up));
+    // What came is kept, with the reason, and other programs can read it.
+    let shown = gateway.sh(&format!("tcpdump -nr {file} 2>&1")).unwrap();
+    let line = format!("10.53.2.60.53 > 10.53.1.2.{}: {id}", told["port"]);
+    assert!(shown.contains(&line), "{shown}");
+    let kept = gateway.run(move || std::fs::read(file).unwrap());
+    let comment = format!("for 10.53.2.60 and ID {wanted}, not {id}");
+    assert!(String::from_utf8_lossy(&kept).contains(&comment), "{}", kept.escape_ascii());
+}
+
+#[test]
+fn lockdowns_and_full_tables_are_told() {
+    let Some(network) = network(&["tc"]) else { return };
+    let gateway = &network.net.gateway;
+    mount_bpffs(gateway);
+    // 256 queries of a client to a server find a slot.
+    let policy = ["--ports", "20000-20255", "--lockdown-after", "1"];
+    let agent = Agent::start(gateway, &[&SALT[..], &policy].concat());
+    near_miss(&network);
+    eventually("the lockdown is told", PATIENCE, || !agent.told("lockdown").is_empty());
+    let told = &agent.told("lockdown")[0];
+    assert_eq!(told["server"], "10.53.2.60");
+    assert_eq!((&told["cause"], &told["name"]), (&"wrong_id".into(), &"a.test.".into()));
+    network.net.upstream.address("eth0", "10.53.2.61/24").unwrap();
+    let client = network.net.resolver.run(|| UdpSocket::bind("0.0.0.0:0").unwrap());
+    for id in 0..300_u16 {
+        let [id, label] = [id.to_be_bytes().to_vec(), format!("{id:03}").into_bytes()];
+        let header = b"\x01\0\0\x01\0\0\0\0\0\0\x03";
+        let query = [&id, &header[..], &label, b"\x04test\0\0\x01\0\x01"].concat();
+        client.send_to(&query, "10.53.2.61:53").unwrap();
+    }
+    // A slot is looked for in some places, so that a few more find none.
+    let without = || -> u64 {
+        agent.told("table-full").iter().map(|told| told["count"].as_u64().unwrap()).sum()
+    };
+    eventually("the full table is told", PATIENCE, || without() >= 44);
+    assert_eq!(agent.told("table-full")[0]["table"], "slots");
+    eventually("the end is told", Duration::from_secs(45), || {
+        !agent.told("lockdown-ended").is_empty()
+    });
+    let told = &agent.told("lockdown-ended")[0];
+    assert_eq!(told["server"], "10.53.2.60");
+    assert!((28..45).contains(&told["seconds"].as_u64().unwrap()), "{told}");
 }
 
 /// A server that replies with another ID.

@@ -9,9 +9,12 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use dnsalt_bpf::Told;
 use dnsalt_salt::layout::{Counter, Event};
 
 use super::Keeper;
+use super::course::{Change, Course};
+use super::forged::{self, Forged};
 use crate::metrics::{AgentCounters, EventKind, ExecResult};
 
 /// Of one kind and server, one line in so long.
@@ -29,7 +32,7 @@ pub(crate) struct Alert {
 #[derive(Debug)]
 struct Heap {
     /// The first of them.
-    first: Event,
+    first: Told,
     count: u64,
 }
 
@@ -38,20 +41,37 @@ pub(super) struct Events {
     ring: Option<dnsalt_bpf::Events>,
     heaps: BTreeMap<(u32, IpAddr), Heap>,
     others: u64,
+    course: Course,
     told: Instant,
     alert: Option<Alert>,
+    forged: Option<Forged>,
     running: Option<std::process::Child>,
     counters: Arc<AgentCounters>,
 }
 
 impl Events {
     pub(super) fn new(alert: Option<Alert>, counters: Arc<AgentCounters>) -> Self {
-        let (heaps, told) = (BTreeMap::new(), Instant::now());
-        Events { ring: None, heaps, others: 0, told, alert, running: None, counters }
+        Events {
+            ring: None,
+            heaps: BTreeMap::new(),
+            others: 0,
+            course: Course::default(),
+            told: Instant::now(),
+            alert,
+            forged: None,
+            running: None,
+            counters,
+        }
+    }
+
+    /// Where forged packets are kept from now on.
+    pub(super) fn keep_in(&mut self, forged: Option<Forged>) {
+        self.forged = forged;
     }
 
     /// Opens the ring of what is installed now.
     pub(super) fn follow(&mut self, keeper: &Keeper) {
+        self.course.follow(keeper);
         self.ring = keeper.bpffs().and_then(|bpffs| match dnsalt_bpf::Events::open(&bpffs) {
             Ok(ring) => Some(ring),
             Err(error) => {
@@ -70,19 +90,20 @@ impl Events {
     pub(super) fn tell(&mut self) {
         self.reap();
         if let Some(ring) = &mut self.ring {
-            for event in ring {
-                self.counters.event(EventKind::of(event.counter));
-                let key = (event.counter, IpAddr::from(event.server));
+            for told in ring {
+                self.counters.event(EventKind::of(told.event.counter));
+                keep(&mut self.forged, &told);
+                let key = (told.event.counter, IpAddr::from(told.event.server));
                 if let Some(heap) = self.heaps.get_mut(&key) {
                     heap.count += 1;
                 } else if self.heaps.len() < MOST {
-                    self.heaps.insert(key, Heap { first: event, count: 1 });
+                    self.heaps.insert(key, Heap { first: told, count: 1 });
                 } else {
                     self.others += 1;
                 }
             }
         }
-        if self.told.elapsed() < EVERY || (self.heaps.is_empty() && self.others == 0) {
+        if self.told.elapsed() < EVERY {
             return;
         }
         self.told = Instant::now();
@@ -93,48 +114,76 @@ impl Events {
         if others > 0 {
             tracing::warn!(event = "near-miss", count = others, "forged replies of other servers");
         }
+        for change in self.course.look() {
+            self.changed(change);
+        }
+    }
+
+    fn changed(&mut self, change: Change) {
+        match change {
+            Change::LockdownEnded { server, lasted } => {
+                let seconds = lasted.as_secs();
+                let event = "lockdown-ended";
+                tracing::info!(event, %server, seconds, "{server} is asked over UDP again");
+            }
+            Change::SlotsFull { queries } => {
+                let (event, table) = ("table-full", "slots");
+                tracing::error!(event, table, count = queries, "{queries} queries found no slot");
+                self.table_full(table, queries);
+            }
+            Change::ConntrackFull { flows, room } => {
+                let (event, table) = ("table-full", "conntrack");
+                tracing::error!(event, table, count = flows, room, "conntrack is nearly full");
+                self.table_full(table, flows);
+            }
+        }
+    }
+
+    fn table_full(&mut self, table: &str, count: u64) {
+        let values = [
+            ("EVENT", "table-full".to_owned()),
+            ("KIND", table.to_owned()),
+            ("COUNT", count.to_string()),
+        ];
+        self.alert(values.into_iter());
     }
 
     fn say(&mut self, server: IpAddr, heap: &Heap) {
-        let (first, count) = (&heap.first, heap.count);
-        let client = IpAddr::from(first.client);
-        let named = |number| Counter::ALL.iter().find(|counter| **counter as u32 == number);
-        let kind = named(first.counter);
-        match kind {
-            Some(Counter::Lockdowns) => {
-                let cause = named(first.cause).map_or("", |of| dnsalt_bpf::counter_name(*of));
-                tracing::error!(
-                    event = "lockdown",
-                    cause,
-                    %server,
-                    count,
-                    "{server} is being forged: it is asked over TCP alone for now"
-                );
-                self.alert(&[("EVENT", "lockdown".to_owned()), ("SERVER", server.to_string())]);
-            }
-            Some(kind) => {
-                let what = dnsalt_bpf::counter_name(*kind);
-                tracing::warn!(
-                    event = "near-miss",
-                    kind = what,
-                    %server,
-                    %client,
-                    port = first.port,
-                    id = first.id,
-                    wanted_id = first.wanted_id,
-                    count,
-                    "forged replies of {server} to a right port"
-                );
-                self.alert(&[
-                    ("EVENT", "near-miss".to_owned()),
-                    ("KIND", what.to_owned()),
-                    ("SERVER", server.to_string()),
-                    ("CLIENT", client.to_string()),
-                    ("COUNT", count.to_string()),
-                ]);
-            }
-            None => {}
-        }
+        let (first, count) = (&heap.first.event, heap.count);
+        let name = forged::name(&heap.first.packet).unwrap_or_default();
+        let what = counter_name(first.counter);
+        let about = if first.counter == Counter::Lockdowns as u32 {
+            self.course.lockdown(server);
+            let cause = counter_name(first.cause);
+            tracing::error!(
+                event = "lockdown",
+                cause,
+                %server,
+                name,
+                count,
+                "{server} is being forged: it is asked over TCP alone for now"
+            );
+            vec![("EVENT", "lockdown".to_owned()), ("KIND", cause.to_owned())]
+        } else {
+            let client = IpAddr::from(first.client);
+            tracing::warn!(
+                event = "near-miss",
+                kind = what,
+                %server,
+                %client,
+                name,
+                port = first.port,
+                id = first.id,
+                wanted_id = first.wanted_id,
+                id_distance = distance(first),
+                count,
+                "forged replies of {server} to a right port"
+            );
+            let event = ("EVENT", "near-miss".to_owned());
+            vec![event, ("KIND", what.to_owned()), ("CLIENT", client.to_string())]
+        };
+        let of_all = [("SERVER", server.to_string()), ("NAME", name), ("COUNT", count.to_string())];
+        self.alert(about.into_iter().chain(of_all));
     }
 
     /// Looks how the program that was started ended, if it did.
@@ -148,7 +197,7 @@ impl Events {
     }
 
     /// Starts the program, with what it is about in its environment; one at a time.
-    fn alert(&mut self, values: &[(&str, String)]) {
+    fn alert(&mut self, values: impl Iterator<Item = (&'static str, String)>) {
         self.reap();
         let Some(alert) = &self.alert else { return };
         if self.running.is_some() {
@@ -157,7 +206,7 @@ impl Events {
         }
         let mut command = Command::new(&alert.program);
         command.env_clear().stdin(Stdio::null()).stdout(Stdio::null());
-        command.envs(values.iter().map(|(name, value)| (format!("DNSALT_{name}"), value)));
+        command.envs(values.map(|(name, value)| (format!("DNSALT_{name}"), value)));
         match command.spawn() {
             Ok(child) => self.running = Some(child),
             Err(error) => {
@@ -165,5 +214,52 @@ impl Events {
                 tracing::error!(event = "alert-failed", "{}: {error}", alert.program.display());
             }
         }
+    }
+}
+
+/// What the engine calls a counter.
+fn counter_name(number: u32) -> &'static str {
+    let counter = Counter::ALL.iter().find(|counter| **counter as u32 == number);
+    counter.map_or("", |counter| dnsalt_bpf::counter_name(*counter))
+}
+
+/// How far the guess at the ID was off, the shorter way round.
+fn distance(event: &Event) -> u16 {
+    let up = event.id.wrapping_sub(event.wanted_id);
+    up.min(up.wrapping_neg())
+}
+
+/// One that cannot be kept is told of; none is tried any more.
+fn keep(forged: &mut Option<Forged>, told: &Told) {
+    let Some(file) = forged else { return };
+    if let Err(error) = file.keep(told, &comment(&told.event)) {
+        tracing::error!(event = "not-kept", "forged packets are kept no more: {error}");
+        *forged = None;
+    }
+}
+
+/// Why the packet was dropped.
+fn comment(event: &Event) -> String {
+    let (server, client) = (IpAddr::from(event.server), IpAddr::from(event.client));
+    if event.counter == Counter::Lockdowns as u32 {
+        return format!("lockdown of {server} begins: {}", counter_name(event.cause));
+    }
+    let (what, port) = (counter_name(event.counter), event.port);
+    let asked = format!("{client} waits at port {port}");
+    match what {
+        "wrong_server" => format!("{what}: {asked}, but not for {server}"),
+        _ => format!("{what}: {asked} for {server} and ID {}, not {}", event.wanted_id, event.id),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guess_is_off_by_the_shorter_way_round() {
+        let guess = |id, wanted_id| distance(&Event { id, wanted_id, ..Event::default() });
+        assert_eq!([guess(5, 3), guess(3, 5), guess(1, 65535), guess(40000, 0)], [2, 2, 2, 25536]);
+        assert_eq!(guess(0x8000, 0), 0x8000);
     }
 }

@@ -19,7 +19,9 @@
 //!   signals   ───┘
 //! ```
 
+mod course;
 mod events;
+mod forged;
 mod keeper;
 mod kernel;
 mod log;
@@ -35,6 +37,7 @@ use crate::exit::{Outcome, Verdict};
 use crate::metrics::{Metrics, Server};
 
 pub(crate) use events::Alert;
+pub(crate) use forged::Forged;
 pub(crate) use keeper::{Keeper, Look};
 pub(crate) use log::{Format, init as init_log};
 
@@ -56,17 +59,20 @@ pub(crate) struct Options {
     pub(crate) down_on_exit: bool,
     /// What is started when something needs somebody's attention.
     pub(crate) alert: Option<Alert>,
+    /// Where forged packets are kept; open already.
+    pub(crate) forged: Option<Forged>,
     /// Where numbers are to be had; open already.
     pub(crate) server: Server,
 }
 
 /// Steps 4 to 8.
-pub(crate) fn run(mut keeper: Keeper, options: Options) -> Outcome {
+pub(crate) fn run(mut keeper: Keeper, mut options: Options) -> Outcome {
     let signals = Signals::new().context("catching signals")?;
     let notices = Notices::open().context("listening to the kernel")?;
     let mut events = Events::new(options.alert.clone(), keeper.counters());
     events.follow(&keeper);
     privileges::drop_all(&keeper, &options)?;
+    events.keep_in(options.forged.take());
     // Its threads have no more rights than we have now.
     let metrics = Metrics::new(keeper.store().clone(), keeper.counters());
     let server = options.server.run(metrics).context("serving metrics")?;

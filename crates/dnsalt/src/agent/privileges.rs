@@ -73,6 +73,7 @@ fn restrict_files(keeper: &Keeper, options: &Options) -> anyhow::Result<&'static
     rules.extend(keeper.config().map(|folder| (folder, read)));
     rules.push((PathBuf::from(XTABLES_LOCK), all));
     rules.extend(keeper.bpffs().map(|bpffs| (bpffs, all)));
+    rules.extend(options.forged.iter().map(|forged| (forged.folder(), all)));
     rules.extend(options.alert.iter().map(|alert| (alert.program.clone(), read)));
     rules.extend(std::env::current_exe().ok().map(|program| (program, read)));
     let mut ruleset = Ruleset::default()

@@ -1,12 +1,12 @@
 //! `dnsalt run`: the agent that a service manager starts.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use anyhow::anyhow;
+use anyhow::{Context as _, anyhow};
 use rustix::fs::{FlockOperation, flock};
 
 use super::need_net_admin;
-use crate::agent::{self, Alert, Keeper, Options};
+use crate::agent::{self, Alert, Forged, Keeper, Options};
 use crate::cli::RunArgs;
 use crate::exit::{Failure, Outcome};
 use crate::metrics::{Address, Server};
@@ -48,9 +48,12 @@ pub(super) fn run(args: &RunArgs, state_dir: &Path) -> Outcome {
         return Err(anyhow!("an agent runs here already; stop it first").into());
     }
     let server = listen(args)?;
+    let both = args.save_forged_size.saturating_mul(1_000_000);
+    let save = |path: &PathBuf| Forged::open(path, both).context("--save-forged");
+    let forged = args.save_forged.as_ref().map(save).transpose()?;
     let keeper = Keeper::install(args.up(), state_dir)?;
     let alert = args.exec_on_alert.clone().map(|program| Alert { program });
-    let options = Options { down_on_exit: args.down_on_exit, alert, server };
+    let options = Options { down_on_exit: args.down_on_exit, alert, forged, server };
     let outcome = agent::run(keeper, options);
     drop(only);
     outcome
