@@ -77,13 +77,13 @@ fn configuration_files() {
     let file = folder.path().join("dnsalt.toml");
     let path = file.to_str().unwrap();
     for (text, place, words) in [
-        ("# x\nform = ['10.0.0.0/8']\n", ":2: ", "unknown key `form`; did you mean `from`?"),
-        ("\n\nfrom = ['10.0.0.0/40']\n", ":3: ", "is not an address prefix"),
-        ("ports = 1024\n", ":1: ", "invalid type"),
-        ("ports = '4789'\navoid = [4789]\n", ":1: ports: ", "empty once `avoid` is taken out"),
-        ("per-query = yes\n", ":1: ", ""),
-        ("proto = ['udp'\n", ":1: ", ""),
-        ("source = '2001:db8::1'\nfrom = ['10.0.0.0/8']\n", ":1: source: ", "is IPv6"),
+        ("# x\nform = ['10.0.0.0/8']\n", ":2:1: ", "unknown key `form`; did you mean `from`?"),
+        ("\n\nfrom = ['10.0.0.0/40']\n", ":3:8: ", "is not an address prefix"),
+        ("ports = 1024\n", ":1:9: ", "invalid type"),
+        ("ports = '4789'\navoid = [4789]\n", ":1:1: ports: ", "empty once `avoid` is taken out"),
+        ("per-query = yes\n", ":1:13: ", ""),
+        ("proto = ['udp'\n", ":1:15: ", ""),
+        ("source = '2001:db8::1'\nfrom = ['10.0.0.0/8']\n", ":1:1: source: ", "is IPv6"),
     ] {
         std::fs::write(&file, text).unwrap();
         refused(&rules(&["--config", path]), &[&format!("{path}{place}"), words]);
