@@ -2,6 +2,7 @@
 #![allow(dead_code)] // each test file uses its own part of it
 
 pub(crate) mod capture;
+pub(crate) mod documents;
 pub(crate) mod forger;
 pub(crate) mod judged;
 pub(crate) mod resolvers;

@@ -1,0 +1,192 @@
+//! What the documents say: links lead somewhere, and every command in them runs, or at least exists.
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use common::capture::{self, Packet, Random};
+use common::documents::{Document, documents, root};
+use common::{BIN, Network, mount_bpffs, network};
+
+/// Where commands are run.
+const HERE: &str = "/run/docs";
+
+#[test]
+fn links_lead_somewhere() {
+    let all = documents();
+    let mut broken = Vec::new();
+    for document in &all {
+        for (line, link) in document.links() {
+            let (file, anchor) = link.split_once('#').unwrap_or((&link, ""));
+            if file.contains("://") {
+                continue;
+            }
+            let folder = root().join(&document.path).parent().unwrap().to_owned();
+            let path =
+                if file.is_empty() { root().join(&document.path) } else { folder.join(file) };
+            let target = path.canonicalize().ok();
+            let of = |other: &&Document| Some(root().join(&other.path)) == target;
+            let known = anchor.is_empty()
+                || all
+                    .iter()
+                    .find(of)
+                    .is_some_and(|other| other.anchors().iter().any(|a| a == anchor));
+            if target.is_none() || !known {
+                broken.push(format!("{}:{line}: {link}", document.path.display()));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{broken:#?}");
+}
+
+/// Those that are not run here as well.
+#[test]
+fn commands_exist() {
+    let mut wrong = Vec::new();
+    let mut verbs = BTreeSet::new();
+    for document in documents() {
+        for block in document.blocks() {
+            for command in &block.commands {
+                for words in calls(command) {
+                    verbs.extend(words.get(1).cloned());
+                    if let Err(why) = dnsalt::cli::command().try_get_matches_from(&words)
+                        && why.use_stderr()
+                    {
+                        let place = format!("{}:{}", document.path.display(), block.line);
+                        wrong.push(format!("{place}: {command}\n{why}"));
+                    }
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let command = dnsalt::cli::command();
+    for verb in command.get_subcommands().filter(|verb| !verb.is_hide_set()) {
+        assert!(verbs.contains(verb.get_name()), "no document shows `dnsalt {}`", verb.get_name());
+    }
+}
+
+/// The calls of `dnsalt` in a line of a shell, word by word.
+fn calls(line: &str) -> Vec<Vec<String>> {
+    let line = line.split(" #").next().unwrap_or_default().replace(['\'', '"'], "");
+    let simple = line.split(['|', ';', '>', '<', '(', ')', '&']);
+    let words = simple.map(|call| call.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
+    words
+        .filter_map(|words| {
+            let at = words.iter().position(|word| word == "dnsalt")?;
+            // Not a package, a unit or a folder of that name.
+            let runs = words[..at].iter().all(|word| word == "sudo" || word.contains('='));
+            runs.then(|| words[at..].to_vec())
+        })
+        .collect()
+}
+
+#[test]
+fn commands_run() {
+    let Some(network) = network(&["nft", "tcpdump", "gzip", "script"]) else { return };
+    prepare(&network);
+    let mut failed = Vec::new();
+    for document in documents() {
+        for block in document.blocks() {
+            if block.not_run.is_some() {
+                continue;
+            }
+            for command in &block.commands {
+                let place = format!("{}:{}: {command}", document.path.display(), block.line);
+                if !is_ours(command) {
+                    failed.push(format!("{place}: no business of a test: <!-- not run: WHY -->"));
+                    continue;
+                }
+                let (code, said) = run(&network, command);
+                if !is_fine(command, code) {
+                    let end = said.chars().count().saturating_sub(800);
+                    let said: String = said.chars().skip(end).collect();
+                    failed.push(format!("{place}: exit code {code}\n{said}"));
+                }
+            }
+        }
+        run(&network, "dnsalt down");
+    }
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+}
+
+/// What the documents take for granted: addresses, interfaces and files of these names.
+fn prepare(network: &Network) {
+    let gateway = &network.net.gateway;
+    mount_bpffs(gateway);
+    gateway
+        .sh(&format!(
+            "mkdir -p {HERE}/bin {HERE}/captures && ln -s {BIN} {HERE}/bin/dnsalt
+             printf '#!/bin/sh\\nexec \"$@\"\\n' > {HERE}/bin/sudo && chmod +x {HERE}/bin/sudo
+             mount --bind /run/bpf /sys/fs/bpf
+             for name in eth0 wan; do
+                 ip link add $name type veth peer name $name-peer
+                 ip link set $name up && ip link set $name-peer up
+             done
+             ip address add 192.168.1.1/24 dev lan0
+             for last in 4 5 6 7; do ip address add 203.0.113.$last/32 dev wan0; done"
+        ))
+        .unwrap();
+    network.net.upstream.route("203.0.113.0/24", "10.53.2.1".parse().unwrap()).unwrap();
+    network.net.upstream.route("192.168.1.0/24", "10.53.2.1".parse().unwrap()).unwrap();
+    gateway.run(|| {
+        let mut random = Random(1);
+        let packets: Vec<_> = (1..500)
+            .flat_map(|n| {
+                let query = Packet::query(n * 1_000_000, 7, random.port(), random.id());
+                [query.answered(), query]
+            })
+            .collect();
+        for name in ["capture.pcapng", "a.pcap", "lan.pcap", "wan.pcap", "resolver.pcap"] {
+            capture::write(&Path::new(HERE).join(name), &packets);
+        }
+        capture::write(&Path::new(HERE).join("captures/monday.pcap"), &packets);
+    });
+    gateway.sh(&format!("gzip {HERE}/a.pcap")).unwrap();
+}
+
+/// Whether a line may be run on a host of the lab, which shares the machine's files.
+fn is_ours(line: &str) -> bool {
+    let first = line.trim_start_matches("sudo ").split_whitespace().next();
+    matches!(first, Some("dnsalt" | "tcpdump" | "ip" | "nft"))
+}
+
+/// What goes on until somebody ends it, as the tests do soon.
+const ENDLESS: [&str; 4] = ["--for ", "tcpdump ", "dnsalt watch", "dnsalt run"];
+
+fn is_endless(line: &str) -> bool {
+    ENDLESS.iter().any(|word| line.contains(word))
+}
+
+/// 1 is what verbs say of what they found, not of themselves; 130 what a shell says that was ended.
+fn is_fine(line: &str, code: i32) -> bool {
+    matches!(code, 0 | 1) || (code == 130 && is_endless(line))
+}
+
+/// Runs a line in a terminal, which some want; its exit code and what it said.
+fn run(network: &Network, line: &str) -> (i32, String) {
+    let seconds = if is_endless(line) { 3 } else { 30 };
+    // In the background of a terminal nothing can be read from it; and only one process is ended.
+    let watches = line.contains("dnsalt watch");
+    let (foreground, exec) = if watches { ("--foreground", "exec ") } else { ("", "") };
+    let limited = format!(
+        "stty rows 24 cols 80; \
+         timeout {foreground} --signal=INT --preserve-status --kill-after=20 {seconds} sh -c \"{exec}$LINE\""
+    );
+    let ended = network
+        .net
+        .gateway
+        .command("sh")
+        .args([
+            "-c",
+            "cd \"$0\" && PATH=$0/bin:$PATH && exec script -qec \"$1\" /dev/null < /dev/null",
+        ])
+        .args([HERE, &limited])
+        .env("LINE", line)
+        .env("TERM", "xterm")
+        .output()
+        .unwrap();
+    let said = [ended.stdout, ended.stderr].concat();
+    (ended.status.code().unwrap_or(-1), String::from_utf8_lossy(&said).into_owned())
+}
