@@ -7,7 +7,9 @@ use std::path::Path;
 
 use common::capture::{self, Packet, Random};
 use common::documents::{Document, documents, root};
-use common::{BIN, Network, mount_bpffs, network};
+use common::{BIN, Network, dnsalt, mount_bpffs, network, salt};
+use dnsalt_lab::Host;
+use serde_json::Value;
 
 /// Where commands are run.
 const HERE: &str = "/run/docs";
@@ -38,6 +40,85 @@ fn links_lead_somewhere() {
         }
     }
     assert!(broken.is_empty(), "{broken:#?}");
+}
+
+/// The book has all of docs/, and nothing else.
+#[test]
+fn the_book_is_whole() {
+    let all = documents();
+    let summary = all.iter().find(|one| one.path == Path::new("docs/SUMMARY.md")).unwrap();
+    let listed: Vec<_> = summary.links().into_iter().map(|(_, link)| link).collect();
+    for document in all.iter().filter(|one| one.path.starts_with("docs")) {
+        let inside = document.path.strip_prefix("docs").unwrap().to_str().unwrap();
+        let is_there = inside == "SUMMARY.md" || listed.iter().any(|link| link == inside);
+        assert!(is_there, "docs/SUMMARY.md does not list {inside}");
+        for (line, link) in document.links() {
+            let up = link.split('/').filter(|part| *part == "..").count();
+            let depth = Path::new(inside).components().count() - 1;
+            assert!(up <= depth, "docs/{inside}:{line}: {link} is not in the book");
+        }
+    }
+}
+
+#[test]
+fn tests_that_are_named_exist() {
+    let path = root().join("docs/reference/compliance.md");
+    let text = std::fs::read_to_string(path).unwrap();
+    let lists = text.split("ested by").skip(1).map(|rest| rest.split("\n## ").next().unwrap());
+    let mut named: BTreeSet<_> =
+        lists.flat_map(|list| list.split('`').skip(1).step_by(2)).map(str::to_owned).collect();
+    assert!(named.len() > 10, "{named:?}");
+    for folder in ["dnsalt", "dnsalt-bpf", "dnsalt-salt"] {
+        for entry in std::fs::read_dir(root().join("crates").join(folder).join("tests")).unwrap() {
+            let source = std::fs::read_to_string(entry.unwrap().path()).unwrap_or_default();
+            named.retain(|test| !source.contains(&format!("fn {test}()")));
+        }
+    }
+    assert!(named.is_empty(), "no such tests: {named:?}");
+}
+
+/// Every key of what is printed as JSON is documented.
+#[test]
+fn json_is_documented() {
+    let Some(network) = network(&["nft"]) else { return };
+    let gateway = &network.net.gateway;
+    mount_bpffs(gateway);
+    prepare_files(gateway);
+    let page =
+        |name: &str| std::fs::read_to_string(root().join("docs/reference").join(name)).unwrap();
+    let (output, check) = (page("output.md"), page("check.md"));
+    let mut missing = Vec::new();
+    let mut look = |args: &[&str], page: &str, opaque: &[&str]| {
+        let printed = dnsalt(gateway, args).stdout;
+        let json = serde_json::from_str(&printed).unwrap_or_else(|_| panic!("{args:?}: {printed}"));
+        let mut keys = BTreeSet::new();
+        keys_of(&json, opaque, &mut keys);
+        let unknown = keys.into_iter().filter(|key| !page.contains(&format!("`{key}`")));
+        missing.extend(unknown.map(|key| format!("{args:?}: {key}")));
+    };
+    look(&["prove", "--json", "-n", "2"], &output, &[]);
+    look(&["status", "--json"], &output, &[]);
+    salt(&network, &[]).exits(0);
+    look(&["status", "--json"], &output, &["settings", "counters"]);
+    dnsalt(gateway, &["up"]).exits(0);
+    look(&["status", "--json"], &output, &["settings"]);
+    look(&["check", "--json", &format!("{HERE}/captures")], &check, &[]);
+    assert!(missing.is_empty(), "{missing:#?}");
+}
+
+fn keys_of(json: &Value, opaque: &[&str], keys: &mut BTreeSet<String>) {
+    match json {
+        Value::Object(members) => {
+            for (key, value) in members {
+                keys.insert(key.clone());
+                if !opaque.contains(&key.as_str()) {
+                    keys_of(value, opaque, keys);
+                }
+            }
+        }
+        Value::Array(values) => values.iter().for_each(|value| keys_of(value, opaque, keys)),
+        _ => {}
+    }
 }
 
 /// Those that are not run here as well.
@@ -117,7 +198,7 @@ fn prepare(network: &Network) {
     mount_bpffs(gateway);
     gateway
         .sh(&format!(
-            "mkdir -p {HERE}/bin {HERE}/captures && ln -s {BIN} {HERE}/bin/dnsalt
+            "mkdir -p {HERE}/bin && ln -s {BIN} {HERE}/bin/dnsalt
              printf '#!/bin/sh\\nexec \"$@\"\\n' > {HERE}/bin/sudo && chmod +x {HERE}/bin/sudo
              mount --bind /run/bpf /sys/fs/bpf
              for name in eth0 wan; do
@@ -130,6 +211,11 @@ fn prepare(network: &Network) {
         .unwrap();
     network.net.upstream.route("203.0.113.0/24", "10.53.2.1".parse().unwrap()).unwrap();
     network.net.upstream.route("192.168.1.0/24", "10.53.2.1".parse().unwrap()).unwrap();
+    prepare_files(gateway);
+}
+
+fn prepare_files(gateway: &Host) {
+    gateway.sh(&format!("mkdir -p {HERE}/captures")).unwrap();
     gateway.run(|| {
         let mut random = Random(1);
         let packets: Vec<_> = (1..500)
