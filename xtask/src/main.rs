@@ -65,6 +65,8 @@ enum Verb {
 enum Bench {
     /// How fast `dnsalt check` reads and judges a capture
     Check(bench::Options),
+    /// What DNS through a gateway costs, with each protection in its path
+    Path(bench::path::Options),
 }
 
 fn main() -> ExitCode {
@@ -75,6 +77,7 @@ fn main() -> ExitCode {
         Verb::Package(options) => package::run(&options),
         Verb::TestPackages(options) => package::test::run(&options),
         Verb::Bench(Bench::Check(options)) => bench::check(&options),
+        Verb::Bench(Bench::Path(options)) => bench::path::run(&options),
         Verb::Man { dir } => man::write(&dir),
         Verb::Completions { dir } => completions::write(&dir),
     };

@@ -12,6 +12,7 @@
 #![allow(unsafe_code)]
 
 pub mod actor;
+pub mod load;
 pub mod race;
 pub mod topology;
 

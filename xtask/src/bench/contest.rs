@@ -85,7 +85,7 @@ fn run(line: &str) -> anyhow::Result<f64> {
 }
 
 /// Of times in order.
-fn median(times: &[f64]) -> Option<f64> {
+pub(crate) fn median(times: &[f64]) -> Option<f64> {
     let middle = times.len() / 2;
     match times.len() {
         0 => None,

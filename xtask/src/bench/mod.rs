@@ -1,4 +1,5 @@
-//! `bench check`: `dnsalt check` beside what a user would take instead, in one run.
+//! `bench check`: `dnsalt check` beside what a user would take instead, in one run. `bench path`: see
+//! [`path`].
 //!
 //! Rounds are interleaved (A B C, A B C, ...), so that a busy moment of the machine hits all alike;
 //! what is reported is the median, with the least and the most.
@@ -6,6 +7,7 @@
 pub(crate) mod capture;
 mod chart;
 mod contest;
+pub(crate) mod path;
 
 use std::fs;
 use std::path::{Path, PathBuf};
