@@ -67,6 +67,8 @@ enum Bench {
     Check(bench::Options),
     /// What DNS through a gateway costs, with each protection in its path
     Path(bench::path::Options),
+    /// What the salt engine's programs cost, packet by packet
+    Packet(bench::packet::Options),
 }
 
 fn main() -> ExitCode {
@@ -78,6 +80,7 @@ fn main() -> ExitCode {
         Verb::TestPackages(options) => package::test::run(&options),
         Verb::Bench(Bench::Check(options)) => bench::check(&options),
         Verb::Bench(Bench::Path(options)) => bench::path::run(&options),
+        Verb::Bench(Bench::Packet(options)) => bench::packet::run(&options),
         Verb::Man { dir } => man::write(&dir),
         Verb::Completions { dir } => completions::write(&dir),
     };

@@ -83,6 +83,9 @@ pub enum BpfError {
     /// The policy has what the engine has not.
     #[error("the salt engine has no {0}; use --engine nat")]
     Unsupported(&'static str),
+    /// A program could not be tried.
+    #[error("trying a program of the kernel: {0}")]
+    Trial(io::Error),
     /// No random numbers.
     #[error("no random numbers: {0}")]
     Random(io::Error),

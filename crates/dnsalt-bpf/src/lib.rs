@@ -27,6 +27,7 @@ mod occupancy;
 mod pins;
 mod plan;
 mod syscall;
+mod trial;
 
 use std::path::Path;
 
@@ -40,6 +41,7 @@ pub use error::BpfError;
 pub use events::{Events, Told, wait as wait_for_events};
 pub use occupancy::{LockedDown, Occupancy, locked_down, occupancy};
 pub use pins::{bpffs, find_bpffs};
+pub use trial::{Ran, Trial, Way};
 
 use object::{Object, Plain, failed};
 use pins::Pins;
@@ -58,7 +60,7 @@ pub fn supports(policy: &Policy) -> Result<(), BpfError> {
 /// # Errors
 /// When it is too old, or we may not.
 pub fn probe() -> Result<(), BpfError> {
-    Object::probe()
+    Object::alone().map(drop)
 }
 
 /// Installs the engine on interfaces of this network namespace, or changes what is installed there.
@@ -104,11 +106,7 @@ fn put_in(pins: &Pins, plan: &Plan, interfaces: &[String], hook: Hook) -> Result
     // Maps that were made and never used belong to an installation that was interrupted.
     let first = before.key == [0, 0];
     config.key = if first { object::key()? } else { before.key };
-    object.set_ports(&plan.ports)?;
-    object.set_random()?;
-    for (name, prefixes) in [("FROM", &plan.from), ("TO", &plan.to), ("NO_TCP", &plan.no_tcp)] {
-        object.set_prefixes(name, prefixes)?;
-    }
+    write(&mut object, plan)?;
     let others = others(pins, interfaces);
     let settled = !first && others.is_empty() && incomplete(pins, interfaces, hook).is_empty();
     config.grace_until = if settled {
@@ -130,6 +128,16 @@ fn put_in(pins: &Pins, plan: &Plan, interfaces: &[String], hook: Hook) -> Result
         object.set_config(config)?;
     }
     done
+}
+
+/// All that the programs go by, but for their configuration.
+fn write(object: &mut Object, plan: &Plan) -> Result<(), BpfError> {
+    object.set_ports(&plan.ports)?;
+    object.set_random()?;
+    for (name, prefixes) in [("FROM", &plan.from), ("TO", &plan.to), ("NO_TCP", &plan.no_tcp)] {
+        object.set_prefixes(name, prefixes)?;
+    }
+    Ok(())
 }
 
 /// What restores first, on all interfaces, then what salts. Whoever kills us between leaves programs that

@@ -70,9 +70,9 @@ impl Object {
         Self::load_with(Some(pins))
     }
 
-    /// Loads the programs with maps that go with the object: does the kernel take them?
-    pub(crate) fn probe() -> Result<(), BpfError> {
-        Self::load_with(None).map(drop)
+    /// Loads the programs with maps that go with the object.
+    pub(crate) fn alone() -> Result<Self, BpfError> {
+        Self::load_with(None)
     }
 
     fn load_with(pins: Option<&Path>) -> Result<Self, BpfError> {
@@ -125,6 +125,19 @@ impl Object {
         ports.0[..list.len()].copy_from_slice(list);
         let mut map: Array<&mut MapData, Plain<[u16; 65536]>> = self.map("PORTS")?;
         map.set(0, ports, 0).map_err(failed("PORTS"))
+    }
+
+    /// Writes the same to some slots.
+    pub(crate) fn set_slots(
+        &mut self,
+        indices: impl Iterator<Item = u32>,
+        slot: [u8; 64],
+    ) -> Result<(), BpfError> {
+        let mut map: Array<&mut MapData, [u8; 64]> = self.map("SLOTS")?;
+        for index in indices {
+            map.set(index, slot, 0).map_err(failed("SLOTS"))?;
+        }
+        Ok(())
     }
 
     /// Gives each CPU a new key. What was drawn does not come again.

@@ -1,4 +1,5 @@
-//! What aya has no call for: taking a link off at once, and reading an array a stretch at a time.
+//! What aya has no call for: taking a link off at once, reading an array a stretch at a time, showing a
+//! packet to a program.
 //!
 //! A link whose last pin and descriptor are gone is taken off by the kernel when it finds the time, a
 //! moment later. Who says `down` expects it to be down. A table of half a million slots, one call for each, takes half a second.
@@ -7,14 +8,19 @@
 
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsFd as _, AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
+use std::time::Duration;
 
 use aya::maps::MapData;
 
+use crate::Ran;
+
 /// Commands of bpf(2).
+const PROG_LOAD: libc::c_long = 5;
 const OBJ_GET: libc::c_long = 7;
+const PROG_TEST_RUN: libc::c_long = 10;
 const OBJ_GET_INFO_BY_FD: libc::c_long = 15;
 const MAP_LOOKUP_BATCH: libc::c_long = 24;
 const LINK_DETACH: libc::c_long = 34;
@@ -70,6 +76,75 @@ struct LookupBatch {
     map_fd: u32,
     elem_flags: u64,
     flags: u64,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct ProgLoad {
+    kind: u32,
+    instructions: u32,
+    code: u64,
+    license: u64,
+    /// No log.
+    log: [u64; 2],
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct TestRun {
+    program: u32,
+    verdict: u32,
+    data_in_size: u32,
+    data_out_size: u32,
+    data_in: u64,
+    data_out: u64,
+    repeat: u32,
+    took: u32,
+    context_sizes: [u32; 2],
+    contexts: [u64; 2],
+    flags: u32,
+    cpu: u32,
+    batch: u64,
+}
+
+/// `BPF_PROG_TYPE_SCHED_CLS`.
+const SCHED_CLS: u32 = 3;
+/// Leaves it to the next (`TC_ACT_UNSPEC`): `r0 = -1; exit`.
+const NOTHING: [u64; 2] = [0xffff_ffff_0000_00b7, 0x95];
+/// Room for a packet.
+const LARGEST: usize = 2048;
+
+/// Loads a program that does nothing.
+pub(crate) fn load_nothing() -> io::Result<OwnedFd> {
+    let license = c"MIT";
+    let load = ProgLoad {
+        kind: SCHED_CLS,
+        instructions: 2,
+        code: NOTHING.as_ptr().expose_provenance() as u64,
+        license: license.as_ptr().expose_provenance() as u64,
+        ..ProgLoad::default()
+    };
+    let fd = bpf(PROG_LOAD, &load)?;
+    // SAFETY: the kernel has just made it, and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Shows a packet to a program of tc, so many times.
+pub(crate) fn test_run(program: impl AsFd, packet: &[u8], repeat: u32) -> io::Result<Ran> {
+    let mut out = vec![0_u8; LARGEST];
+    let mut run = TestRun {
+        program: program.as_fd().as_raw_fd().cast_unsigned(),
+        data_in_size: u32::try_from(packet.len()).map_err(io::Error::other)?,
+        data_out_size: u32::try_from(LARGEST).unwrap_or(0),
+        data_in: packet.as_ptr().expose_provenance() as u64,
+        data_out: out.as_mut_ptr().expose_provenance() as u64,
+        repeat,
+        ..TestRun::default()
+    };
+    bpf_mut(PROG_TEST_RUN, &mut run)?;
+    out.truncate(run.data_out_size as usize);
+    let took = Duration::from_nanos(run.took.into());
+    Ok(Ran { verdict: run.verdict.cast_signed(), packet: out, took })
 }
 
 /// An entry of an array, as it lies in the kernel.

@@ -1,5 +1,5 @@
 //! `bench check`: `dnsalt check` beside what a user would take instead, in one run. `bench path`: see
-//! [`path`].
+//! [`path`]; `bench packet`: see [`packet`].
 //!
 //! Rounds are interleaved (A B C, A B C, ...), so that a busy moment of the machine hits all alike;
 //! what is reported is the median, with the least and the most.
@@ -7,6 +7,7 @@
 pub(crate) mod capture;
 mod chart;
 mod contest;
+pub(crate) mod packet;
 pub(crate) mod path;
 
 use std::fs;

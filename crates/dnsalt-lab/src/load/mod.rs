@@ -15,6 +15,7 @@ mod responder;
 mod socket;
 
 pub use generator::{Generator, Outcome, Shape};
+pub use packet::{QUERY, REPLY, Tag, query, reply, tag};
 pub use responder::Responder;
 
 use std::net::Ipv4Addr;

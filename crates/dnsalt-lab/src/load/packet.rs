@@ -17,23 +17,27 @@ const DIGITS: usize = QUESTION + 1;
 const ANSWER: &[u8] = b"\xc0\x0c\0\x01\0\x01\0\0\0\x3c\0\x04\xc0\0\x02\x01";
 
 /// Bytes of a query.
-pub(super) const QUERY: usize = QUESTION + NAME.len();
+pub const QUERY: usize = QUESTION + NAME.len();
 /// Bytes of a reply.
-pub(super) const REPLY: usize = QUERY + ANSWER.len();
+pub const REPLY: usize = QUERY + ANSWER.len();
 
 /// What tells one query from another.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Tag {
+pub struct Tag {
     /// Stands in the name.
-    pub(super) number: u32,
-    pub(super) client: u32,
-    pub(super) server: u32,
-    pub(super) port: u16,
-    pub(super) id: u16,
+    pub number: u32,
+    /// The address of who asks.
+    pub client: u32,
+    /// The address of who is asked.
+    pub server: u32,
+    /// The source port.
+    pub port: u16,
+    /// The query ID.
+    pub id: u16,
 }
 
 /// Writes a query.
-pub(super) fn query(tag: Tag) -> [u8; QUERY] {
+pub fn query(tag: Tag) -> [u8; QUERY] {
     let mut packet = [0; QUERY];
     packet[0] = 0x45;
     packet[2..4].copy_from_slice(&(QUERY as u16).to_be_bytes());
@@ -55,7 +59,7 @@ pub(super) fn query(tag: Tag) -> [u8; QUERY] {
 }
 
 /// Makes the reply out of a query; none if it is none.
-pub(super) fn reply(packet: &[u8]) -> Option<[u8; REPLY]> {
+pub fn reply(packet: &[u8]) -> Option<[u8; REPLY]> {
     // Programs that forward may add an OPT record, which is not answered.
     let question = packet.get(QUESTION..QUERY).filter(|_| is_udp(packet))?;
     if packet[22..24] != [0, 53] || packet[30] & 0x80 != 0 {
@@ -81,7 +85,7 @@ pub(super) fn reply(packet: &[u8]) -> Option<[u8; REPLY]> {
 }
 
 /// Which query a reply answers, by what it says; none if it is no whole reply.
-pub(super) fn tag(packet: &[u8]) -> Option<Tag> {
+pub fn tag(packet: &[u8]) -> Option<Tag> {
     let word = |at: usize| Some(u32::from_be_bytes(*packet.get(at..)?.first_chunk()?));
     let short = |at: usize| Some(u16::from_be_bytes(*packet.get(at..)?.first_chunk()?));
     let is_reply = is_udp(packet) && short(20)? == 53 && packet.get(30)? & 0x80 != 0;

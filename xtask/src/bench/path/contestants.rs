@@ -243,5 +243,5 @@ setLocal('GATEWAY:53')
 setACL('0.0.0.0/0')
 setSecurityPollSuffix('')
 setMaxUDPOutstanding(65535)
-newServer({address='10.55.0.1', checkFunction=function() return DNSAction.None end, healthCheckMode='up'})
+newServer('10.55.0.1'):setUp()
 ";
