@@ -241,7 +241,9 @@ fn text(options: &Options, times: &Times, verified: &[(&str, u32)]) -> String {
         let word = if value <= goal { "reached" } else { "missed" };
         text += &format!("{what:<30} {value:>6.0} ns   wanted <= {goal} {word}\n");
     }
-    text
+    let full = (value(1, "query").0 + value(1, "reply").0) / both;
+    let word = if full <= 1.3 { "reached" } else { "missed" };
+    text + &format!("{:<30} {full:>6.2}      wanted <= 1.3 {word}\n", "262,144 outstanding / none")
 }
 
 fn json(times: &Times, verified: &[(&str, u32)]) -> anyhow::Result<String> {

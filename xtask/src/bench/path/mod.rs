@@ -10,6 +10,7 @@
 //! fast as answers come, and then at half of that rate, where latency is measured.
 
 mod contestants;
+mod dnsperf;
 mod report;
 
 use std::fs;
@@ -42,6 +43,16 @@ pub(crate) struct Options {
     /// Only these contestants, by their names
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
+
+    /// Also ask by dnsperf, from 16 sockets: what a generator of others says
+    #[arg(long)]
+    dnsperf: bool,
+}
+
+impl Options {
+    fn wants(&self, contestant: Contestant) -> bool {
+        self.only.is_empty() || self.only.iter().any(|only| only == contestant.name())
+    }
 }
 
 /// One measurement.
@@ -86,7 +97,10 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         }
         eprintln!("round {round} of {}", options.rounds);
     }
-    let text = report::text(options, &rows);
+    let mut text = report::text(options, &rows);
+    if options.dnsperf {
+        text += &dnsperf::table(options)?;
+    }
     print!("\n{text}");
     let folder = super::target().join("bench");
     fs::create_dir_all(&folder)?;
@@ -110,9 +124,7 @@ fn rows(options: &Options) -> anyhow::Result<Vec<Row>> {
         let shape = Shape::ALL.into_iter().find(|shape| shape.name() == name);
         let shape = shape.with_context(|| format!("there is no shape `{name}`"))?;
         for contestant in Contestant::ALL {
-            let wanted = options.only.is_empty()
-                || options.only.iter().any(|only| only == contestant.name());
-            if wanted {
+            if options.wants(contestant) {
                 let why = contestant.missing();
                 rows.push(Row { shape, contestant, rounds: Vec::new(), why });
             }
@@ -174,4 +186,27 @@ fn busy() -> anyhow::Result<f64> {
     ensure!(ticks.len() >= 7, "/proc/stat: {line}");
     // user, nice, system; idle and iowait not; irq, softirq. USER_HZ is 100.
     Ok([0, 1, 2, 5, 6].iter().map(|at| ticks[*at]).sum::<f64>() / 100.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_needs_no_build_is_measured() {
+        if let Err(why) = dnsalt_lab::require_root() {
+            eprintln!("skipped: {why}");
+            return;
+        }
+        for contestant in [Contestant::Plain, Contestant::Masquerade, Contestant::Dnsmasq] {
+            if let Some(why) = contestant.missing() {
+                eprintln!("skipped: {why}");
+                continue;
+            }
+            let lasts = Duration::from_millis(300);
+            let measured = measure(contestant, Shape::Sixteen, lasts).unwrap();
+            assert!(measured.rate > 1000.0 && measured.cpu > 0.0, "{measured:?}");
+            assert!(measured.latency[0] > 0.0 && measured.latency[2] >= measured.latency[0]);
+        }
+    }
 }
