@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, bail};
+use dnsalt_nat::driver::place;
 use dnsalt_policy::Settings;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
@@ -65,7 +66,7 @@ impl Installation {
     /// Whether both are in the same place of the kernel, so that one takes the other's.
     pub(crate) fn shares_place(&self, other: &Installation) -> bool {
         match (&self.bpffs, &other.bpffs) {
-            (None, None) => self.backend == other.backend,
+            (None, None) => place(&self.backend) == place(&other.backend),
             (mine, theirs) => mine == theirs,
         }
     }

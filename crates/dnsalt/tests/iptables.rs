@@ -189,6 +189,24 @@ fn the_firewall_can_be_changed() {
     assert_eq!(save(gateway, "nft"), before);
 }
 
+/// `iptables` is one of the variants: the same rules by another name.
+#[test]
+fn one_iptables_has_two_names() {
+    let Some(network) = set_up("nft") else { return };
+    let gateway = &network.net.gateway;
+    let before = save(gateway, "nft");
+    for backend in ["iptables", "iptables-nft", "iptables", "iptables-legacy", "iptables"] {
+        dnsalt(gateway, &["up", "--backend", backend]).exits(0);
+        let ports = ports_seen(&network, &network.net.resolver, FIXED, 1);
+        assert!(ports.iter().all(|port| *port != FIXED), "{backend}: {ports:?}");
+        dnsalt(gateway, &["status"]).exits(0);
+    }
+    dnsalt(gateway, &["down"]).exits(0);
+    assert_eq!(save(gateway, "nft"), before);
+    let kept = gateway.sh("iptables-legacy-save; ip6tables-legacy-save").unwrap();
+    assert!(!kept.contains("DNSALT"), "{kept}");
+}
+
 /// The second family refused, or the second table of the first: what was in already is taken back.
 #[test]
 fn half_of_it_is_taken_back() {

@@ -36,6 +36,10 @@ pub(crate) struct Options {
     /// Also run those that take more than a minute, once
     #[arg(long)]
     all: bool,
+
+    /// Also from compressed files, and with 1, 1,000 and 1,000,000 clients
+    #[arg(long)]
+    more: bool,
 }
 
 /// Runs the benchmark, prints a table, and writes JSON and a chart.
@@ -46,7 +50,10 @@ pub(crate) fn check(options: &Options) -> anyhow::Result<()> {
     let file = capture::made(&folder, options.packets, options.resolvers)?;
     let results = measure(&contestants(&file), options.rounds, options.all)?;
     let memory = memory(&folder)?;
-    let text = report(options, &results, memory);
+    let mut text = report(options, &results, memory);
+    if options.more {
+        text += &more(options, &folder)?;
+    }
     print!("\n{text}");
     fs::write(folder.join("check.json"), chart::json(options, &results, memory))?;
     fs::write(folder.join("check.svg"), chart::svg(&results))?;
@@ -96,6 +103,50 @@ fn contestants(file: &Path) -> Vec<Contestant> {
             true,
         ),
     ]
+}
+
+/// Compressed files, and growth with the number of clients.
+fn more(options: &Options, folder: &Path) -> anyhow::Result<String> {
+    let dnsalt = target().join("release/dnsalt");
+    let dnsalt = dnsalt.display();
+    let file = capture::made(folder, options.packets, options.resolvers)?;
+    let mut contestants = Vec::new();
+    for (name, ours, theirs, packer, end) in [
+        (".gz", "check, .gz", "gzip and tcpdump", "gzip", "gz"),
+        (".zst", "check, .zst", "zstd and tcpdump", "zstd", "zst"),
+    ] {
+        let packed = format!("{}.{end}", file.display());
+        if Step::program("sh", &["-c", &format!("command -v {packer}")]).works()
+            && !Path::new(&packed).exists()
+        {
+            eprintln!("making the {name}");
+            Step::program("sh", &["-c", &format!("{packer} -kc {} > {packed}", file.display())])
+                .run()?;
+        }
+        let check = format!("{dnsalt} check --threads 1 {packed}");
+        contestants.push(Contestant { name: ours, program: packer, line: check, slow: false });
+        let line = format!("{packer} -dc {packed} | tcpdump -Z root -r - -w /dev/null");
+        contestants.push(Contestant { name: theirs, program: packer, line, slow: false });
+    }
+    for (name, clients) in
+        [("1 client", 1), ("1,000 clients", 1000), ("1,000,000 clients", 1_000_000)]
+    {
+        let file = capture::made(folder, options.packets, clients)?;
+        let line = format!("{dnsalt} check --threads 1 {} > /dev/null", file.display());
+        contestants.push(Contestant { name, program: "sh", line, slow: false });
+    }
+    let results = measure(&contestants, options.rounds, false)?;
+    let mut text = format!("\n{:<18} {:>9} {:>17}\n", "", "median s", "least to most");
+    for result in &results {
+        text += &match result.median {
+            Some(seconds) => {
+                let spread = format!("{:.2} to {:.2}", result.least, result.most);
+                format!("{:<18} {seconds:>9.2} {spread:>17}\n", result.name)
+            }
+            None => format!("{:<18} {}\n", result.name, result.why.as_deref().unwrap_or("-")),
+        };
+    }
+    Ok(text)
 }
 
 /// The most memory in kilobytes for 100,000 clients, read as a stream, so that the file itself does

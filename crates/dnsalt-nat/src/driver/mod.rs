@@ -124,6 +124,15 @@ impl Backend {
     }
 }
 
+/// Where a driver of this name puts its rules: `iptables` is one of the other two on this machine.
+pub fn place(name: &str) -> &str {
+    if name != "iptables" {
+        return name;
+    }
+    let version = crate::command::run("iptables", &["--version"], None).unwrap_or_default();
+    if version.contains("nf_tables") { "iptables-nft" } else { "iptables-legacy" }
+}
+
 impl std::str::FromStr for Backend {
     type Err = String;
 
