@@ -58,7 +58,9 @@ impl Prediction {
         // Only the salt engine changes IDs that count.
         let counted = attacked.lesson.ids_count() && engine != Engine::Salt;
         let ids = if attack.told == Some(Told::Id) || counted { 1.0 } else { IDS };
-        let windows = attacked.windows as f64;
+        // One that was won was open, even if it was over before the name server had seen the query.
+        let won = u64::from(attacked.poisoned.is_some());
+        let windows = attacked.windows.max(won) as f64;
         let guesses = attacked.forged as f64 / windows.max(1.0);
         let one_guess = engine == Engine::Salt
             && policy.on_near_miss.unwrap_or(OnNearMiss::Tcp) == OnNearMiss::Tcp;
@@ -72,7 +74,7 @@ impl Prediction {
             (guesses / (ports * ids)).min(1.0)
         };
         // A window that never opened, as the query went over TCP at once, cannot be won.
-        let window = window * attacked.open as f64 / windows.max(1.0);
+        let window = window * attacked.open.max(won) as f64 / windows.max(1.0);
         let chance = 1.0 - (1.0 - window).powf(windows);
         let even_odds = (window > 0.0 && attacked.seconds > 0.0).then(|| {
             let each = attacked.seconds / windows;
@@ -91,18 +93,22 @@ fn policy_ports(settings: &Settings) -> f64 {
 mod tests {
     use std::net::Ipv4Addr;
 
-    use dnsalt_lab::race::Lesson;
+    use dnsalt_lab::race::{Lesson, Poisoned};
 
     use super::*;
 
-    fn predicted(protection: &str, attack: &str, ids: &[u16]) -> Prediction {
+    fn scenario(protection: &str, attack: &str) -> Scenario {
         let text = format!(
             "title = 't'\nvictim.resolver = 'bind-fixed'\nprotection = {{ {protection} }}\n\
              attack = {{ {attack}, for = '1s' }}"
         );
+        Scenario::parse(&text).unwrap()
+    }
+
+    fn attacked(ids: &[u16]) -> Attacked {
         let lesson =
             Lesson { address: Ipv4Addr::LOCALHOST, ports: vec![1; ids.len()], ids: ids.to_vec() };
-        let attacked = Attacked {
+        Attacked {
             lesson,
             scan: None,
             windows: 10,
@@ -112,8 +118,27 @@ mod tests {
             forged: 65_536,
             seconds: 2.0,
             poisoned: None,
+        }
+    }
+
+    fn predicted(protection: &str, attack: &str, ids: &[u16]) -> Prediction {
+        Prediction::of(&scenario(protection, attack), &attacked(ids))
+    }
+
+    #[test]
+    fn what_was_won_at_once_was_open() {
+        let won = Poisoned {
+            after: 0.001,
+            window: 1,
+            name: "r0.bank.test".to_owned(),
+            cached: true,
+            whole_zone: true,
         };
-        Prediction::of(&Scenario::parse(&text).unwrap(), &attacked)
+        let mut attacked = Attacked { windows: 1, open: 0, ..attacked(&[4, 5, 6]) };
+        let scenario = scenario("engine = 'none'", "kind = 'known-port'");
+        assert_eq!(Prediction::of(&scenario, &attacked).even_odds, None);
+        attacked.poisoned = Some(won);
+        assert_eq!(Prediction::of(&scenario, &attacked).even_odds, Some(2.0));
     }
 
     #[test]
