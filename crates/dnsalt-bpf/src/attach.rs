@@ -41,7 +41,8 @@ impl Hook {
 }
 
 /// Our filters are known by it.
-const HANDLE: TcHandle = TcHandle::new(0, 0x5a17);
+const NUMBER: u16 = 0x5a17;
+const HANDLE: TcHandle = TcHandle::new(0, NUMBER);
 
 /// Names of what lasts.
 pub(crate) const LINKS: [&str; 2] = ["link-out-", "link-in-"];
@@ -149,7 +150,8 @@ fn our_filter(interface: &str, way: TcAttachType) -> std::io::Result<SchedClassi
 /// what was wanted.
 pub(crate) fn is_whole(pins: &Pins, index: u32, hook: Hook) -> bool {
     if hook == Hook::Clsact {
-        return Clsact::has_filters(index).unwrap_or(false);
+        let priorities = [TcAttachType::Ingress, TcAttachType::Egress].map(priority);
+        return Clsact::has_filters(index, NUMBER.into(), priorities).unwrap_or(false);
     }
     LINKS.iter().all(|prefix| {
         let pin = pins.path(&format!("{prefix}{index}"));

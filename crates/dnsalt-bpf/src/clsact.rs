@@ -54,17 +54,19 @@ impl Clsact {
     /// Makes it, if it is not there.
     pub(crate) fn ensure(index: u32) -> io::Result<Self> {
         let flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
-        match ask(&request(RTM_NEWQDISC, flags, index, HANDLE, PARENT)) {
+        match ask(&request(RTM_NEWQDISC, flags, index, HANDLE, PARENT), |_| false) {
             Ok(_) => Ok(Clsact::Made),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(Clsact::Found),
             Err(error) => Err(error),
         }
     }
 
-    /// Whether it has filters both ways.
-    pub(crate) fn has_filters(index: u32) -> io::Result<bool> {
-        for parent in HOOKS {
-            if !ask(&request(RTM_GETTFILTER, NLM_F_DUMP, index, 0, parent))? {
+    /// Whether it has a filter of this handle both ways, with these priorities: on what comes in, and on
+    /// what leaves. Others may be there as well.
+    pub(crate) fn has_filters(index: u32, handle: u32, priorities: [u16; 2]) -> io::Result<bool> {
+        for (parent, priority) in HOOKS.into_iter().zip(priorities) {
+            let dump = request(RTM_GETTFILTER, NLM_F_DUMP, index, 0, parent);
+            if !ask(&dump, |filter| is(filter, handle, priority))? {
                 return Ok(false);
             }
         }
@@ -75,18 +77,25 @@ impl Clsact {
     pub(crate) fn remove(index: u32) {
         // Left standing without filters it does nothing, so errors are no one's concern.
         if is_empty(index).unwrap_or(false) {
-            let _ = ask(&request(RTM_DELQDISC, NLM_F_ACK, index, HANDLE, PARENT));
+            let _ = ask(&request(RTM_DELQDISC, NLM_F_ACK, index, HANDLE, PARENT), |_| false);
         }
     }
 }
 
 fn is_empty(index: u32) -> io::Result<bool> {
     for parent in HOOKS {
-        if ask(&request(RTM_GETTFILTER, NLM_F_DUMP, index, 0, parent))? {
+        if ask(&request(RTM_GETTFILTER, NLM_F_DUMP, index, 0, parent), |_| true)? {
             return Ok(false);
         }
     }
     Ok(true)
+}
+
+/// Whether a filter, from its `tcmsg` on, has this handle and priority.
+fn is(filter: &[u8], handle: u32, priority: u16) -> bool {
+    let word = |at: usize| Some(u32::from_ne_bytes(*filter.get(at..)?.first_chunk()?));
+    // Of `info` the upper half is the priority, the lower one the protocol.
+    word(8) == Some(handle) && word(16).is_some_and(|info| info >> 16 == u32::from(priority))
 }
 
 fn request(kind: u16, flags: u16, interface: u32, handle: u32, parent: u32) -> Vec<u8> {
@@ -101,8 +110,8 @@ fn request(kind: u16, flags: u16, interface: u32, handle: u32, parent: u32) -> V
     bytes
 }
 
-/// Sends it, and reads to the end of the answer; whether that had any filter in it.
-fn ask(request: &[u8]) -> io::Result<bool> {
+/// Sends it, and reads to the end of the answer; whether that had such a filter in it.
+fn ask(request: &[u8], such: impl Fn(&[u8]) -> bool) -> io::Result<bool> {
     let socket = Socket::new(NETLINK_ROUTE)?;
     socket.connect(&SocketAddr::new(0, 0))?;
     socket.send(request, 0)?;
@@ -119,7 +128,7 @@ fn ask(request: &[u8]) -> io::Result<bool> {
                         error => Err(io::Error::from_raw_os_error(-error)),
                     };
                 }
-                kind => found |= kind == RTM_NEWTFILTER,
+                kind => found |= kind == RTM_NEWTFILTER && such(body),
             }
             rest = behind;
         }
@@ -146,6 +155,15 @@ mod tests {
             assert_eq!((found, behind), (kind, &[][..]));
             assert_eq!(body[4..8], 7_u32.to_ne_bytes());
         }
+    }
+
+    #[test]
+    fn a_filter_is_known_by_handle_and_priority() {
+        let mut filter = [0; 20];
+        filter[8..12].copy_from_slice(&7_u32.to_ne_bytes());
+        filter[16..20].copy_from_slice(&(5_u32 << 16 | 0x0300).to_ne_bytes());
+        assert!(is(&filter, 7, 5));
+        assert!(!is(&filter, 8, 5) && !is(&filter, 7, 6) && !is(&filter[..19], 7, 5));
     }
 
     #[test]

@@ -136,6 +136,29 @@ fn a_change_that_fails_leaves_what_works() {
     assert!(is_salted(&network));
 }
 
+/// Filters of others do not stand in for ours.
+#[test]
+fn filters_of_others_are_none_of_ours() {
+    let Some(net) = network(&["tc"]) else { return };
+    let gateway = &net.gateway;
+    up_on(gateway, "wan0", Hook::Clsact, &Settings::default());
+    let is_there = || installed(gateway).unwrap().interfaces == [("wan0".to_owned(), Hook::Clsact)];
+    assert!(is_there());
+    let other = "tc filter add dev wan0 ingress prio 8 protocol ip u32 match u32 0 0";
+    if let Err(why) = gateway.sh(other) {
+        eprintln!("skipped: {why}");
+        return;
+    }
+    assert!(is_there());
+    gateway.sh("tc filter delete dev wan0 ingress prio 1").unwrap();
+    assert!(!is_there());
+    up_on(gateway, "wan0", Hook::Clsact, &Settings::default());
+    assert!(is_there());
+    // And those of others stay.
+    down(gateway);
+    assert!(gateway.sh("tc filter show dev wan0 ingress").unwrap().contains("u32"));
+}
+
 #[test]
 fn an_interface_that_goes_and_comes_back() {
     let Some(net) = network(&[]) else { return };
