@@ -19,12 +19,13 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(
 ));
 
 /// The maps that last, with the sizes of key and value. All but the scratch memory of a packet.
-pub(crate) const MAPS: [(&str, usize, usize); 13] = {
+pub(crate) const MAPS: [(&str, usize, usize); 14] = {
     use dnsalt_salt::layout::{Recent, Server, Slot, Told};
     [
         ("CONFIG", 4, size_of::<Config>()),
         ("PORTS", 4, 2 << 16),
         ("SLOTS", 4, size_of::<Slot>()),
+        ("TAKEN", 4, 4),
         ("RECENT", 4, size_of::<Recent>()),
         ("SERVERS", 4, size_of::<Server>()),
         ("PASSED", 4, 4),
@@ -127,15 +128,15 @@ impl Object {
         map.set(0, ports, 0).map_err(failed("PORTS"))
     }
 
-    /// Writes the same to some slots.
-    pub(crate) fn set_slots(
+    /// Writes entries of an array.
+    pub(crate) fn set_entries<V: Pod>(
         &mut self,
-        indices: impl Iterator<Item = u32>,
-        slot: [u8; 64],
+        name: &'static str,
+        entries: impl Iterator<Item = (u32, V)>,
     ) -> Result<(), BpfError> {
-        let mut map: Array<&mut MapData, [u8; 64]> = self.map("SLOTS")?;
-        for index in indices {
-            map.set(index, slot, 0).map_err(failed("SLOTS"))?;
+        let mut map: Array<&mut MapData, V> = self.map(name)?;
+        for (index, entry) in entries {
+            map.set(index, entry, 0).map_err(failed(name))?;
         }
         Ok(())
     }

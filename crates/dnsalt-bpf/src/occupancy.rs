@@ -6,8 +6,9 @@ use std::path::Path;
 
 use aya::maps::MapData;
 use dnsalt_salt::Address;
-use dnsalt_salt::layout::{PORT_BITS, Server, Slot, WAYS};
+use dnsalt_salt::layout::{SLOTS, Server, Slot, WAYS};
 use dnsalt_salt::slot::{State, lasts};
+use dnsalt_salt::taken::way;
 
 use crate::object::failed;
 use crate::pins::Pins;
@@ -17,7 +18,7 @@ use crate::{BpfError, installed, pins_in, plan};
 /// What is in the tables now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Occupancy {
-    /// Ports that are drawn from: each has a slot in every way.
+    /// Ports that are drawn from: each can be taken once in every way.
     pub ports: u32,
     /// Queries that wait for their replies, by the way of the table that their client and server have.
     pub outstanding: [u32; WAYS as usize],
@@ -32,12 +33,12 @@ impl Occupancy {
         self.outstanding.iter().sum()
     }
 
-    /// Slots that there are.
+    /// Queries that can wait at a time.
     pub fn slots(&self) -> u32 {
-        self.ports * WAYS
+        (self.ports * WAYS).min(SLOTS)
     }
 
-    /// The share of slots that are free, from 0 to 1, where it is least: in the fullest of the ways. A pair
+    /// The share of ports that are free, from 0 to 1, where it is least: in the fullest of the ways. A pair
     /// of client and server has one of them, and cannot use the others.
     pub fn headroom(&self) -> f64 {
         let fullest = self.outstanding.iter().copied().max().unwrap_or(0);
@@ -55,9 +56,13 @@ pub fn occupancy(bpffs: &Path) -> Result<Option<Occupancy>, BpfError> {
     let pins = pins_in(bpffs)?;
     let now = now();
     let mut found = Occupancy { ports: installed.config.ports, ..Occupancy::default() };
-    look(&pins, "SLOTS", &mut |index, entry| {
-        let outstanding = state(entry).is_outstanding(now);
-        found.outstanding[(index >> PORT_BITS) as usize % WAYS as usize] += u32::from(outstanding);
+    let key = installed.config.key[0];
+    look(&pins, "SLOTS", &mut |_, entry| {
+        if state(entry).is_outstanding(now) {
+            let [client, server] = [offset_of!(Slot, client), offset_of!(Slot, server)];
+            let way = way(key, address(entry, client), address(entry, server));
+            found.outstanding[way as usize % WAYS as usize] += 1;
+        }
     })?;
     look(&pins, "SERVERS", &mut |_, entry| {
         found.locked_down += u32::from(is_locked_down(entry, now));
@@ -82,12 +87,7 @@ pub fn locked_down(bpffs: &Path) -> Result<LockedDown, BpfError> {
     let (now, mut found) = (now(), LockedDown::default());
     look(&pins_in(bpffs)?, "SERVERS", &mut |_, entry| {
         if lasts_until(entry, offset_of!(Server, locked_until), now) {
-            let word = |at: usize| {
-                let mut word = [0; 8];
-                word.copy_from_slice(&entry[offset_of!(Server, address) + at..][..8]);
-                u64::from_ne_bytes(word)
-            };
-            found.servers.push(Address { high: word(0), low: word(8) }.into());
+            found.servers.push(address(entry, offset_of!(Server, address)).into());
         }
         found.shared |= lasts_until(entry, offset_of!(Server, all_locked_until), now);
     })?;
@@ -108,10 +108,18 @@ fn now() -> u32 {
     u32::try_from(plan::now() & u64::from(u32::MAX)).unwrap_or(0)
 }
 
-fn state(slot: &Entry) -> State {
+fn word(entry: &Entry, at: usize) -> u64 {
     let mut word = [0; 8];
-    word.copy_from_slice(&slot[offset_of!(Slot, state)..][..8]);
-    State(u64::from_ne_bytes(word))
+    word.copy_from_slice(&entry[at..][..8]);
+    u64::from_ne_bytes(word)
+}
+
+fn address(entry: &Entry, at: usize) -> Address {
+    Address { high: word(entry, at), low: word(entry, at + 8) }
+}
+
+fn state(slot: &Entry) -> State {
+    State(word(slot, offset_of!(Slot, state)))
 }
 
 fn is_locked_down(server: &Entry, now: u32) -> bool {

@@ -2,16 +2,21 @@
 //! tests.
 
 use std::io;
+use std::mem::offset_of;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use dnsalt_policy::Policy;
-use dnsalt_salt::layout::SLOTS;
+use dnsalt_salt::layout::{Slot, TAKEN, TIME_SHIFT};
 use dnsalt_salt::slot::LIVE;
+use dnsalt_salt::taken::Taken;
 
 use crate::object::{Object, PROGRAMS};
 use crate::plan::{self, Plan};
 use crate::{BpfError, syscall, write};
+
+/// In units of time.
+const MINUTE: u32 = 60 * (1_000_000_000_u32 >> TIME_SHIFT);
 
 /// Which program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,17 +80,29 @@ impl Trial {
         syscall::test_run(fd, packet, repeat).map_err(BpfError::Trial)
     }
 
-    /// Gives this share of all slots to others, for two minutes.
+    /// Gives this share of all slots to others, for a minute.
     ///
     /// # Errors
     /// When the map cannot be written.
     pub fn occupy(&mut self, share: f64) -> Result<(), BpfError> {
-        let now = plan::now() & u64::from(u32::MAX);
-        let mut slot = [1_u8; 64];
-        slot[..8].copy_from_slice(&((now + 7000) << 32 | LIVE).to_ne_bytes());
-        // Spread evenly: slot n is taken if the n-th multiple of the golden ratio falls below the share.
+        let mut config = self.object.config()?;
+        config.lifetime = MINUTE;
+        self.object.set_config(config)?;
+        let until =
+            u32::try_from(plan::now() & u64::from(u32::MAX)).unwrap_or(0).wrapping_add(MINUTE);
+        let slot = |index: u32| {
+            let mut slot = [1_u8; 64];
+            slot[..8].copy_from_slice(&(u64::from(until) << 32 | LIVE).to_ne_bytes());
+            let port = (index & 0xffff) as u16;
+            slot[offset_of!(Slot, port)..][..2].copy_from_slice(&port.to_ne_bytes());
+            slot
+        };
+        // Spread evenly: port n is taken if the n-th multiple of the golden ratio falls below the share.
         let taken = |index: u32| (f64::from(index) * 0.618_033_988_749_894_9).fract() < share;
-        self.object.set_slots((0..SLOTS).filter(|index| taken(*index)), slot)
+        let indices = || (0..TAKEN).filter(|index| taken(*index));
+        self.object.set_entries("SLOTS", indices().map(|index| (index, slot(index))))?;
+        let by = |index| Taken::by(index, until).0;
+        self.object.set_entries("TAKEN", indices().map(|index| (index, by(index))))
     }
 
     /// Instructions that the verifier followed for each program.

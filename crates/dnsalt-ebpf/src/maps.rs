@@ -1,7 +1,7 @@
 //! The maps, and the engine's view of them. Their layout stands in `dnsalt_salt::layout`.
 
 use aya_ebpf::helpers::generated::{
-    bpf_ktime_get_coarse_ns, bpf_ktime_get_ns, bpf_probe_read_kernel,
+    bpf_get_smp_processor_id, bpf_ktime_get_coarse_ns, bpf_ktime_get_ns, bpf_probe_read_kernel,
 };
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::lpm_trie::{Key, LpmTrie};
@@ -9,13 +9,13 @@ use aya_ebpf::maps::{Array, PerCpuArray, RingBuf};
 use dnsalt_salt::head::{Dns, HEAD, Head, Ip};
 use dnsalt_salt::layout::{
     self, COUNTERS as KINDS, Config, Counter, Event, RECENT as RECENT_PLACES,
-    SERVERS as SERVER_PLACES, SLOTS as SLOT_PLACES, Server, Slot, TIME_SHIFT, flags,
+    NEAR, SERVERS as SERVER_PLACES, SLOTS as SLOT_PLACES, Server, Slot, TAKEN as TAKEN_PLACES, TIME_SHIFT, flags,
 };
 use dnsalt_salt::layout::{PASSED as PASSED_PLACES, Random, Recent, Report, Told};
 use dnsalt_salt::question::Question;
 use dnsalt_salt::siphash::draw;
 use dnsalt_salt::word::Word32;
-use dnsalt_salt::{Address, Tables};
+use dnsalt_salt::{Address, Draw, Tables};
 
 #[map]
 static CONFIG: Array<Config> = Array::with_max_entries(1, 0);
@@ -23,6 +23,8 @@ static CONFIG: Array<Config> = Array::with_max_entries(1, 0);
 static PORTS: Array<[u16; 65536]> = Array::with_max_entries(1, 0);
 #[map]
 static SLOTS: Array<Slot> = Array::with_max_entries(SLOT_PLACES, 0);
+#[map]
+static TAKEN: Array<Word32> = Array::with_max_entries(TAKEN_PLACES, 0);
 #[map]
 static RECENT: Array<Recent> = Array::with_max_entries(RECENT_PLACES, 0);
 #[map]
@@ -136,6 +138,11 @@ impl Tables for Kernel {
     }
 
     #[inline(always)]
+    fn taken(&self, index: u32) -> Option<&Word32> {
+        TAKEN.get(index)
+    }
+
+    #[inline(always)]
     fn recent(&self, index: u32) -> Option<&Recent> {
         RECENT.get(index)
     }
@@ -156,13 +163,21 @@ impl Tables for Kernel {
     }
 
     #[inline(always)]
-    fn draw(&self) -> Option<u64> {
+    fn draw(&self) -> Option<Draw> {
         let random = RANDOM.get_ptr_mut(0)?;
         // SAFETY: the pointer is to a value of this CPU. User space may write a new key meanwhile; at
         // worst one draw has half of the old one.
         let random = unsafe { &mut *random };
         random.counter = random.counter.wrapping_add(1);
-        Some(draw(random.key, random.counter))
+        // SAFETY: asks for a number.
+        let cpu = unsafe { bpf_get_smp_processor_id() };
+        let first = (cpu as u32).wrapping_mul(NEAR);
+        let turn = random.counter as u32;
+        Some(Draw {
+            random: draw(random.key, random.counter),
+            near: first | turn & (NEAR - 1),
+            far: first.wrapping_add(turn),
+        })
     }
 
     #[inline(always)]

@@ -6,17 +6,20 @@
 //! 3. Its server is under attack, or a near miss came: answered on the spot with TC=1.
 //! 4. Otherwise a slot is drawn, and remembers what it was.
 
-use crate::layout::{Counter, PORT_BITS, flags};
+use crate::layout::{Counter, PORT_BITS, SLOTS, Slot, flags};
 use crate::question::Question;
 use crate::recent::{self, Place};
 use crate::servers;
 use crate::slot::{self, Entry, State, TAINTED};
-use crate::tables::{pass, slot_index};
+use crate::tables::{Draw, pass};
+use crate::taken::{self, Taken};
 use crate::{Address, Tables};
 
-/// Draws before the table counts as full. Where half of the slots are taken, all fail for one query
-/// of 65,536.
+/// Draws before the ports count as full. Where half of them are taken, all fail for one query of 65,536.
 const DRAWS: u32 = 16;
+/// Slots that are looked at before all count as taken. Where three of four are, all fail for one query of
+/// 10,000.
+const PROBES: u32 = 32;
 
 /// A query that leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,8 +73,13 @@ pub fn query<T: Tables>(tables: &T, query: &Query) -> Verdict {
     if let Some((index, state)) = same.itself
         && let Some(slot) = tables.slot(index)
     {
-        let salt = Salt { port: index as u16, id: slot.id.load() };
-        if slot::renew(slot, state, tables.now(), config.lifetime) {
+        let salt = Salt { port: slot.port.load(), id: slot.id.load() };
+        let now = tables.now();
+        if slot::renew(slot, state, now, config.lifetime) {
+            let place = taken::place(config.key[0], query.client, query.server, salt.port);
+            if let Some(word) = tables.taken(place) {
+                taken::renew(word, index, now.wrapping_add(config.lifetime));
+            }
             tables.count(Counter::Retransmitted);
             let tainted = state.phase() == TAINTED && !config.has(flags::BELIEVE_AFTER_MISS);
             let answer = may_tcp && (tainted || servers::is_locked(tables, query.server));
@@ -100,45 +108,89 @@ fn left<T: Tables>(tables: &T, answer: bool, salt: Salt) -> Verdict {
     }
 }
 
-/// Draws until a slot can be had.
+/// Claims a slot, and draws a port for it.
 #[inline(always)]
 fn drawn<T: Tables>(tables: &T, query: &Query) -> Option<(u32, Salt)> {
-    let config = tables.config();
-    let way = slot_index(config.key[0], query.client, query.server, 0);
+    let draw = tables.draw()?;
+    let (index, slot) = claimed(tables, draw)?;
+    let salt = with_port(tables, query, draw, index, slot);
+    if salt.is_none() {
+        slot::give_back(slot);
+    }
+    Some((index, salt?))
+}
+
+/// A slot of our own: that whose turn it is among the near ones, or the next that is free among all.
+#[inline(always)]
+fn claimed<T: Tables>(tables: &T, draw: Draw) -> Option<(u32, &Slot)> {
     let now = tables.now();
-    for _ in 0..DRAWS {
-        let random = tables.draw()?;
-        // A number below `ports`, each as likely (Lemire 2019).
-        let product = (random & 0xffff_ffff) * u64::from(config.ports);
-        if (product as u32) < config.ports_rest {
-            continue;
-        }
-        let port = tables.port((product >> 32) as u32)?;
-        let id = (random >> 32) as u16;
-        let index = way & !0xffff | u32::from(port);
+    for probe in 0..PROBES {
+        let index = if probe == 0 { draw.near } else { draw.far.wrapping_add(probe) };
+        let index = index & (SLOTS - 1);
         let slot = tables.slot(index)?;
         let state = State::of(slot);
-        if !state.is_claimable(now) {
-            continue;
-        }
-        let entry = Entry {
-            client: query.client,
-            server: query.server,
-            question: query.question.hash,
-            case: query.question.case,
-            link: query.link,
-            client_port: query.client_port,
-            client_id: query.id,
-            id,
-            server_port: query.server_port,
-        };
-        // What was not used of the draw, so that no query is taken for another.
-        let generation = (random >> 48 << 16) ^ (random & 0xfff0);
-        if slot::claim(slot, state, now, config.lifetime, generation, &entry) {
-            return Some((index, Salt { port, id }));
+        if state.is_claimable(now) && slot::claim(slot, state, now, draw.random) {
+            return Some((index, slot));
         }
     }
     None
+}
+
+/// Draws until a port can be had.
+#[inline(always)]
+fn with_port<T: Tables>(
+    tables: &T,
+    query: &Query,
+    first: Draw,
+    index: u32,
+    slot: &Slot,
+) -> Option<Salt> {
+    let config = tables.config();
+    let (now, lifetime) = (tables.now(), config.lifetime);
+    let way = taken::place(config.key[0], query.client, query.server, 0);
+    let mut random = first.random;
+    for _ in 0..DRAWS {
+        if let Some(port) = port(tables, random) {
+            let word = tables.taken(way | u32::from(port))?;
+            let seen = Taken::of(word);
+            if !seen.waits(now, lifetime) {
+                let salt = Salt { port, id: (random >> 32) as u16 };
+                // What was not used of the draw, so that no query is taken for another.
+                let generation = (random >> 48 << 16) ^ (random & 0xfff0);
+                slot::publish(slot, now, lifetime, generation, &entry(query, salt));
+                if taken::take(word, seen, index, now.wrapping_add(lifetime)) {
+                    return Some(salt);
+                }
+            }
+        }
+        random = tables.draw()?.random;
+    }
+    None
+}
+
+/// A port by a draw; each as likely (Lemire 2019), so that not every draw gives one.
+#[inline(always)]
+fn port<T: Tables>(tables: &T, random: u64) -> Option<u16> {
+    let config = tables.config();
+    let product = (random & 0xffff_ffff) * u64::from(config.ports);
+    if (product as u32) < config.ports_rest { None } else { tables.port((product >> 32) as u32) }
+}
+
+/// What a slot is to remember.
+#[inline(always)]
+fn entry(query: &Query, salt: Salt) -> Entry {
+    Entry {
+        client: query.client,
+        server: query.server,
+        question: query.question.hash,
+        case: query.question.case,
+        link: query.link,
+        port: salt.port,
+        client_port: query.client_port,
+        client_id: query.id,
+        id: salt.id,
+        server_port: query.server_port,
+    }
 }
 
 #[inline(always)]

@@ -4,9 +4,9 @@
 
 use crate::ingress::Origin;
 use crate::layout::Counter;
-use crate::slot::{State, is_client, is_server, is_still};
-use crate::tables::{is_let_through, slot_index};
-use crate::{Address, Tables};
+use crate::slot::{is_client, is_server, is_still};
+use crate::tables::is_let_through;
+use crate::{Address, Tables, taken};
 
 /// What is quoted of a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,11 +36,11 @@ pub enum Verdict {
 #[inline(always)]
 pub fn error<T: Tables>(tables: &T, quote: &Quote) -> Verdict {
     let config = tables.config();
-    let index = slot_index(config.key[0], quote.client, quote.server, quote.port);
-    let Some(slot) = tables.slot(index) else { return Verdict::Pass };
+    let place = taken::place(config.key[0], quote.client, quote.server, quote.port);
+    let Some(word) = tables.taken(place) else { return Verdict::Pass };
     let now = tables.now();
-    let state = State::of(slot);
-    if state.is_outstanding(now)
+    if let Some((_, slot, state)) = taken::find(tables, word, quote.port, now)
+        && state.is_outstanding(now)
         && is_still(slot, state)
         && is_client(slot, quote.client)
         && is_server(slot, quote.server, quote.server_port)

@@ -13,8 +13,8 @@ use crate::layout::{Counter, Event, PORT_BITS, Slot, WAYS, flags};
 use crate::question::Question;
 use crate::servers;
 use crate::slot::{self, DONE, LIVE, State, TAINTED, is_client, is_server, is_still};
-use crate::tables::{is_let_through, slot_index};
-use crate::{Address, Tables};
+use crate::tables::is_let_through;
+use crate::{Address, Tables, taken};
 
 /// A reply that comes in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,10 +65,12 @@ pub enum Verdict {
 #[inline(always)]
 pub fn reply<T: Tables>(tables: &T, reply: &Reply) -> Verdict {
     let config = tables.config();
-    let index = slot_index(config.key[0], reply.client, reply.server, reply.port);
-    let Some(slot) = tables.slot(index) else { return Verdict::Pass };
+    let place = taken::place(config.key[0], reply.client, reply.server, reply.port);
+    let Some(word) = tables.taken(place) else { return Verdict::Pass };
     let now = tables.now();
-    let state = State::of(slot);
+    let Some((taken, slot, state)) = taken::find(tables, word, reply.port, now) else {
+        return unasked(tables, reply);
+    };
     if state.is_outstanding(now) && is_still(slot, state) && is_asked(slot, reply) {
         let id = slot.id.load();
         if id != reply.id {
@@ -78,7 +80,9 @@ pub fn reply<T: Tables>(tables: &T, reply: &Reply) -> Verdict {
         if question != reply.question.hash && !reply.bare_error {
             return near_miss(tables, reply, Counter::WrongQuestion, id);
         }
-        return right(tables, reply, slot, state);
+        let verdict = right(tables, reply, slot, state);
+        taken::leave(word, taken);
+        return verdict;
     }
     if is_asked(slot, reply)
         && slot.id.load() == reply.id
@@ -97,7 +101,9 @@ pub fn reply<T: Tables>(tables: &T, reply: &Reply) -> Verdict {
 
 #[inline(always)]
 fn is_asked(slot: &Slot, reply: &Reply) -> bool {
-    is_client(slot, reply.client) && is_server(slot, reply.server, reply.server_port)
+    slot.port.load() == reply.port
+        && is_client(slot, reply.client)
+        && is_server(slot, reply.server, reply.server_port)
 }
 
 #[inline(always)]
@@ -172,8 +178,9 @@ fn taint_all<T: Tables>(tables: &T, reply: &Reply) -> bool {
     let now = tables.now();
     let mut any = false;
     for way in 0..WAYS {
-        let Some(slot) = tables.slot(way << PORT_BITS | u32::from(reply.port)) else { continue };
-        let state = State::of(slot);
+        let place = way << PORT_BITS | u32::from(reply.port);
+        let Some(word) = tables.taken(place) else { continue };
+        let Some((_, slot, state)) = taken::find(tables, word, reply.port, now) else { continue };
         if state.is_outstanding(now) && is_still(slot, state) && is_client(slot, reply.client) {
             slot::taint(slot, state);
             any = true;

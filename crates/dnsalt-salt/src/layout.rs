@@ -2,7 +2,8 @@
 //! come apart.
 //!
 //! ```text
-//!   SLOTS    array of Slot      [way << 16 | port]    a query that waits for its reply
+//!   TAKEN    array of Word32    [way << 16 | port]    which slot the port is taken by
+//!   SLOTS    array of Slot      in turn               a query that waits for its reply
 //!   RECENT   array of Recent    [hash of a question]  which slots have it
 //!   SERVERS  array of Server    [hash of an address]  what was forged, lockdown
 //!   PASSED   array of Word32    [hash of a client]    left as they were, as the table was full
@@ -14,12 +15,16 @@ use crate::head::HEAD;
 use crate::siphash::Key;
 use crate::word::{Word16, Word32, Word64};
 
-/// Bits of a slot's index that are its port.
+/// Bits of an index of `TAKEN` that are a port.
 pub const PORT_BITS: u32 = 16;
-/// Slots that share a port: each pair of client and server has one of them, by a hash.
+/// How often a port can be taken: each pair of client and server has one of the ways, by a hash.
 pub const WAYS: u32 = 8;
+/// Ports in all ways.
+pub const TAKEN: u32 = WAYS << PORT_BITS;
 /// Slots in all.
-pub const SLOTS: u32 = WAYS << PORT_BITS;
+pub const SLOTS: u32 = TAKEN;
+/// Slots that each CPU uses in turn, as long as they are free: few enough to stay in its cache.
+pub const NEAR: u32 = 1 << 12;
 /// Places for recent questions.
 pub const RECENT: u32 = 1 << 17;
 /// Places for servers.
@@ -62,8 +67,10 @@ pub struct Slot {
     pub server: [Word64; 2],
     /// [`crate::question::Question::case`].
     pub case: Word32,
-    /// The interface that it left by.
-    pub link: Word32,
+    /// The interface that it left by, folded.
+    pub link: Word16,
+    /// The port that it left from.
+    pub port: Word16,
     /// The port that the client chose.
     pub client_port: Word16,
     /// The query ID that the client chose.
@@ -299,6 +306,7 @@ const _: () = {
     assert!(size_of::<Event>() == 56);
     assert!(size_of::<Report>() == 64 + HEAD);
     assert!(SLOTS == 1 << 19);
+    assert!(SLOTS.is_multiple_of(NEAR));
 };
 
 #[cfg(test)]

@@ -37,7 +37,8 @@ pub mod short;
 pub mod siphash;
 pub mod slot;
 mod tables;
+pub mod taken;
 pub mod word;
 
 pub use address::Address;
-pub use tables::{Tables, pass};
+pub use tables::{Draw, Tables, pass};

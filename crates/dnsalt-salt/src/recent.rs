@@ -5,7 +5,7 @@ use crate::Tables;
 use crate::address::mix;
 use crate::egress::Query;
 use crate::layout::{RECENT, RECENT_ENTRIES, Recent, SLOTS};
-use crate::slot::{State, is_client, is_server, is_still};
+use crate::slot::{State, is_client, is_link, is_server, is_still};
 
 const SLOT_BITS: u32 = SLOTS.trailing_zeros();
 
@@ -48,7 +48,7 @@ pub(crate) fn find<T: Tables>(tables: &T, recent: &Recent, place: Place, query: 
         if !state.is_outstanding(now)
             || !is_still(slot, state)
             || slot.question.load() != query.question.hash
-            || slot.link.load() != query.link
+            || !is_link(slot, query.link)
             || !is_server(slot, query.server, query.server_port)
         {
             continue;

@@ -104,6 +104,8 @@ pub struct Entry {
     pub case: u32,
     /// The interface.
     pub link: u32,
+    /// The port that it leaves from.
+    pub port: u16,
     /// The port that the client chose.
     pub client_port: u16,
     /// The ID that the client chose.
@@ -114,33 +116,47 @@ pub struct Entry {
     pub server_port: u16,
 }
 
-/// Takes a slot that was seen in this state, and fills it. Whether it could be had.
+/// Takes a slot that was seen in this state, to write it; whether it could be had.
 #[inline(always)]
-pub fn claim(
-    slot: &Slot,
-    seen: State,
-    now: u32,
-    lifetime: u32,
-    random: u64,
-    entry: &Entry,
-) -> bool {
-    if !swap(slot, seen, State::new(now.wrapping_add(WRITING), random, BUSY)) {
-        return false;
-    }
+pub fn claim(slot: &Slot, seen: State, now: u32, random: u64) -> bool {
+    swap(slot, seen, State::new(now.wrapping_add(WRITING), random, BUSY))
+}
+
+/// Fills a slot that was claimed, and lets the query wait there.
+#[inline(always)]
+pub fn publish(slot: &Slot, now: u32, lifetime: u32, random: u64, entry: &Entry) {
     slot.question.store(entry.question);
     slot.client[0].store(entry.client.high);
     slot.client[1].store(entry.client.low);
     slot.server[0].store(entry.server.high);
     slot.server[1].store(entry.server.low);
     slot.case.store(entry.case);
-    slot.link.store(entry.link);
+    slot.link.store(folded(entry.link));
+    slot.port.store(entry.port);
     slot.client_port.store(entry.client_port);
     slot.client_id.store(entry.client_id);
     slot.id.store(entry.id);
     slot.server_port.store(entry.server_port);
     // A full barrier, as every swap is: the fields are there before the state says so.
     slot.state.swap(State::new(now.wrapping_add(lifetime), random, LIVE).0);
-    true
+}
+
+/// Gives a slot back that nobody waits at.
+#[inline(always)]
+pub fn give_back(slot: &Slot) {
+    slot.state.swap(FREE);
+}
+
+/// An interface in 16 bits. Two of one number: the same client would have to send the same query by both.
+#[inline(always)]
+fn folded(link: u32) -> u16 {
+    (link ^ link >> 16) as u16
+}
+
+/// Whether it left by an interface.
+#[inline(always)]
+pub fn is_link(slot: &Slot, link: u32) -> bool {
+    slot.link.load() == folded(link)
 }
 
 /// Makes sure that what is read from here on was written before the slot came to this state.

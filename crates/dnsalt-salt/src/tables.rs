@@ -1,9 +1,21 @@
 //! What the engine needs of the world: maps of the kernel there, plain memory in tests.
 
 use crate::Address;
-use crate::layout::{Config, Counter, Event, PASSED, PORT_BITS, Recent, Server, Slot, WAYS};
+use crate::layout::{Config, Counter, Event, PASSED, Recent, Server, Slot};
 use crate::slot::lasts;
 use crate::word::Word32;
+
+/// A random number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Draw {
+    /// 64 bits that nobody can foresee.
+    pub random: u64,
+    /// Whose turn it is of the slots that the CPU uses first.
+    pub near: u32,
+    /// Whose turn it is of all; an index once it is masked.
+    pub far: u32,
+}
+
 /// Maps, a clock, random numbers. An index beyond a table's end gives nothing; there is none.
 pub trait Tables {
     /// What the engine is to do.
@@ -17,6 +29,8 @@ pub trait Tables {
     }
     /// Of [`crate::layout::SLOTS`].
     fn slot(&self, index: u32) -> Option<&Slot>;
+    /// Of [`crate::layout::TAKEN`].
+    fn taken(&self, index: u32) -> Option<&Word32>;
     /// Of [`crate::layout::RECENT`].
     fn recent(&self, index: u32) -> Option<&Recent>;
     /// Of [`crate::layout::SERVERS`].
@@ -25,8 +39,8 @@ pub trait Tables {
     fn passed(&self, index: u32) -> Option<&Word32>;
     /// One of the ports that queries may leave from.
     fn port(&self, index: u32) -> Option<u16>;
-    /// 64 bits that nobody can foresee, different each time.
-    fn draw(&self) -> Option<u64>;
+    /// A number that nobody can foresee, different each time.
+    fn draw(&self) -> Option<Draw>;
     /// Whether queries of this client to this server are salted, where the configuration names some.
     fn in_scope(&self, client: Address, server: Address) -> bool;
     /// Whether a client is one that cannot do TCP.
@@ -49,13 +63,6 @@ impl Config {
     pub fn has(&self, flag: u32) -> bool {
         self.flags & flag != 0
     }
-}
-
-/// The slot of a client and a server at a port.
-#[inline(always)]
-pub(crate) fn slot_index(key: u64, client: Address, server: Address, port: u16) -> u32 {
-    let way = client.mixed(server, key) as u32 & (WAYS - 1);
-    way << PORT_BITS | u32::from(port)
 }
 
 /// Remembers that a query left as it was, so that what comes back is let through.

@@ -51,6 +51,12 @@ mod imp {
         pub fn swap(&self, value: u32) -> u32 {
             self.0.swap(value, SeqCst)
         }
+
+        /// Makes it something else if it is still what it was; whether it was.
+        #[inline(always)]
+        pub fn replace(&self, old: u32, new: u32) -> bool {
+            self.0.compare_exchange(old, new, SeqCst, SeqCst).is_ok()
+        }
     }
 
     impl Word64 {
@@ -121,6 +127,13 @@ mod imp {
         pub fn swap(&self, value: u32) -> u32 {
             // SAFETY: it is there, and aligned.
             unsafe { atomic_xchg::<u32, { SeqCst }>(self.0.get(), value) }
+        }
+
+        /// Makes it something else if it is still what it was; whether it was.
+        #[inline(always)]
+        pub fn replace(&self, old: u32, new: u32) -> bool {
+            // SAFETY: it is there, and aligned.
+            unsafe { atomic_cxchg::<u32, { SeqCst }, { SeqCst }>(self.0.get(), old, new).1 }
         }
     }
 

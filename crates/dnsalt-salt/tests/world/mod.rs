@@ -7,12 +7,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use dnsalt_salt::egress::{self, Query, Salt};
 use dnsalt_salt::ingress::{self, Reply};
 use dnsalt_salt::layout::{
-    COUNTERS, Config, Counter, Event, PASSED, RECENT, Recent, SERVERS, SLOTS, Server, Slot,
+    COUNTERS, Config, Counter, Event, NEAR, PASSED, RECENT, Recent, SERVERS, SLOTS, Server, Slot,
+    TAKEN,
 };
 use dnsalt_salt::question::Question;
 use dnsalt_salt::siphash::draw;
 use dnsalt_salt::word::Word32;
-use dnsalt_salt::{Address, Tables};
+use dnsalt_salt::{Address, Draw, Tables};
 
 pub(crate) struct World {
     pub(crate) config: Config,
@@ -21,6 +22,7 @@ pub(crate) struct World {
     pub(crate) without_tcp: AtomicBool,
     pub(crate) told: Mutex<Vec<Event>>,
     slots: Vec<Slot>,
+    taken: Vec<Word32>,
     recent: Vec<Recent>,
     servers: Vec<Server>,
     passed: Vec<Word32>,
@@ -58,6 +60,7 @@ impl World {
             without_tcp: AtomicBool::new(false),
             told: Mutex::default(),
             slots: many(SLOTS),
+            taken: many(TAKEN),
             recent: many(RECENT),
             servers: many(SERVERS),
             passed: many(PASSED),
@@ -98,6 +101,9 @@ impl Tables for World {
     fn slot(&self, index: u32) -> Option<&Slot> {
         self.slots.get(index as usize)
     }
+    fn taken(&self, index: u32) -> Option<&Word32> {
+        self.taken.get(index as usize)
+    }
     fn recent(&self, index: u32) -> Option<&Recent> {
         self.recent.get(index as usize)
     }
@@ -110,8 +116,10 @@ impl Tables for World {
     fn port(&self, index: u32) -> Option<u16> {
         self.ports.get(index as usize).copied()
     }
-    fn draw(&self) -> Option<u64> {
-        Some(draw([1, 2], self.drawn.fetch_add(1, Relaxed)))
+    fn draw(&self) -> Option<Draw> {
+        let counter = self.drawn.fetch_add(1, Relaxed);
+        let far = (counter & u64::from(u32::MAX)) as u32;
+        Some(Draw { random: draw([1, 2], counter), near: far & (NEAR - 1), far })
     }
     fn in_scope(&self, _: Address, _: Address) -> bool {
         true
