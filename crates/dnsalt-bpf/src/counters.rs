@@ -26,5 +26,8 @@ pub fn name(counter: Counter) -> &'static str {
         Counter::IcmpDropped => "icmp_dropped",
         Counter::Lockdowns => "lockdowns",
         Counter::EventsLost => "events_lost",
+        Counter::Cased => "cased",
+        Counter::CasedLetters => "cased_letters",
+        Counter::CaseLearned => "case_learned",
     }
 }

@@ -105,7 +105,8 @@ fn put_in(pins: &Pins, plan: &Plan, interfaces: &[String], hook: Hook) -> Result
     let before = object.config()?;
     // Maps that were made and never used belong to an installation that was interrupted.
     let first = before.key == [0, 0];
-    config.key = if first { object::key()? } else { before.key };
+    (config.key, config.case_key) =
+        if first { (object::key()?, object::key()?) } else { (before.key, before.case_key) };
     write(&mut object, plan)?;
     let others = others(pins, interfaces);
     let settled = !first && others.is_empty() && incomplete(pins, interfaces, hook).is_empty();
@@ -134,10 +135,15 @@ fn put_in(pins: &Pins, plan: &Plan, interfaces: &[String], hook: Hook) -> Result
 fn write(object: &mut Object, plan: &Plan) -> Result<(), BpfError> {
     object.set_ports(&plan.ports)?;
     object.set_random()?;
-    for (name, prefixes) in [("FROM", &plan.from), ("TO", &plan.to), ("NO_TCP", &plan.no_tcp)] {
+    for (name, prefixes) in [
+        ("FROM", &plan.from),
+        ("TO", &plan.to),
+        ("NO_TCP", &plan.no_tcp),
+        ("NO_CASE", &plan.no_case),
+    ] {
         object.set_prefixes(name, prefixes)?;
     }
-    Ok(())
+    object.set_entries("SUFFIXES", (0..).zip(plan.suffixes.iter().copied().map(Plain)))
 }
 
 /// What restores first, on all interfaces, then what salts. Whoever kills us between leaves programs that

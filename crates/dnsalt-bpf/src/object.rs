@@ -7,7 +7,7 @@ use aya::maps::{Array, LpmTrie, Map, MapData, MapError, PerCpuArray, PerCpuValue
 use aya::programs::SchedClassifier;
 use aya::util::nr_cpus;
 use aya::{Ebpf, EbpfLoader, Pod};
-use dnsalt_salt::layout::{Config, Random};
+use dnsalt_salt::layout::{Config, Random, Suffix};
 
 use crate::pins::Pins;
 use crate::{BpfError, plan};
@@ -19,8 +19,8 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(
 ));
 
 /// The maps that last, with the sizes of key and value. All but the scratch memory of a packet.
-pub(crate) const MAPS: [(&str, usize, usize); 14] = {
-    use dnsalt_salt::layout::{Recent, Server, Slot, Told};
+pub(crate) const MAPS: [(&str, usize, usize); 17] = {
+    use dnsalt_salt::layout::{Habit, Recent, Server, Slot, Told};
     [
         ("CONFIG", 4, size_of::<Config>()),
         ("PORTS", 4, 2 << 16),
@@ -36,6 +36,9 @@ pub(crate) const MAPS: [(&str, usize, usize); 14] = {
         ("FROM", 20, 1),
         ("TO", 20, 1),
         ("NO_TCP", 20, 1),
+        ("NO_CASE", 20, 1),
+        ("HABITS", 4, size_of::<Habit>()),
+        ("SUFFIXES", 4, size_of::<Suffix>()),
     ]
 };
 
@@ -53,6 +56,8 @@ pub(crate) struct Plain<T>(pub(crate) T);
 unsafe impl Pod for Plain<Config> {}
 // SAFETY: as above.
 unsafe impl Pod for Plain<Random> {}
+// SAFETY: as above.
+unsafe impl Pod for Plain<Suffix> {}
 // SAFETY: as above.
 unsafe impl Pod for Plain<[u16; 65536]> {}
 

@@ -1,8 +1,10 @@
 //! A policy in the terms of the kernel half.
 
-use dnsalt_policy::{Family, Fragments, OnFull, OnNearMiss, Policy, Prefix, Protocol, Source};
+use dnsalt_policy::{
+    Case, CaseExempt, Family, Fragments, OnFull, OnNearMiss, Policy, Prefix, Protocol, Source,
+};
 use dnsalt_salt::Address;
-use dnsalt_salt::layout::{Config, DNS_PORTS, PREFIXES, TIME_SHIFT, flags};
+use dnsalt_salt::layout::{Config, DNS_PORTS, PREFIXES, SUFFIXES, Suffix, TIME_SHIFT, flags};
 
 use crate::BpfError;
 
@@ -18,6 +20,8 @@ pub(crate) struct Plan {
     pub(crate) from: Vec<(u32, [u8; 16])>,
     pub(crate) to: Vec<(u32, [u8; 16])>,
     pub(crate) no_tcp: Vec<(u32, [u8; 16])>,
+    pub(crate) no_case: Vec<(u32, [u8; 16])>,
+    pub(crate) suffixes: Vec<Suffix>,
 }
 
 impl Plan {
@@ -49,12 +53,14 @@ impl Plan {
         let count = u32::try_from(ports.len()).unwrap_or(u32::MAX);
         let (from, to) = (keys(&both(Policy::from)), keys(&both(Policy::to)));
         let no_tcp = keys(&options.no_tcp);
-        if [&from, &to, &no_tcp].iter().any(|list| list.len() > PREFIXES as usize) {
+        let (no_case, suffixes) = exempt(&options.case_exempt)?;
+        if [&from, &to, &no_tcp, &no_case].iter().any(|list| list.len() > PREFIXES as usize) {
             return Err(BpfError::Unsupported("room for more than 1024 prefixes"));
         }
         let set = |on: bool, flag: u32| if on { flag } else { 0 };
         let config = Config {
             key: [0, 0],
+            case_key: [0, 0],
             lifetime: units(u64::from(options.lifetime)),
             grace_until: 0,
             lockdown_after: u32::from(options.lockdown_after),
@@ -67,12 +73,41 @@ impl Plan {
                 | set(options.fragments == Fragments::Drop, flags::NO_FRAGMENTS)
                 | set(!from.is_empty(), flags::SOME_CLIENTS)
                 | set(!to.is_empty(), flags::SOME_SERVERS)
-                | set(!no_tcp.is_empty(), flags::SOME_WITHOUT_TCP),
+                | set(!no_tcp.is_empty(), flags::SOME_WITHOUT_TCP)
+                | set(options.case != Case::Off, flags::CASE)
+                | set(options.case == Case::Learn, flags::LEARN_CASE)
+                | set(!no_case.is_empty(), flags::SOME_WITHOUT_CASE),
             dns_ports,
             lockdown_unsolicited: options.lockdown_unsolicited,
+            suffixes: u32::try_from(suffixes.len()).unwrap_or(0),
+            zero: 0,
         };
-        Ok(Plan { config, ports, from, to, no_tcp })
+        Ok(Plan { config, ports, from, to, no_tcp, no_case, suffixes })
     }
+}
+
+/// Prefixes of servers and ends of names whose case is left alone.
+#[allow(clippy::type_complexity)]
+fn exempt(list: &[CaseExempt]) -> Result<(Vec<(u32, [u8; 16])>, Vec<Suffix>), BpfError> {
+    let (mut servers, mut suffixes) = (Vec::new(), Vec::new());
+    for one in list {
+        match one {
+            CaseExempt::Servers(prefix) => servers.push(*prefix),
+            CaseExempt::Domain(domain) => suffixes.push(suffix(&domain.wire())),
+        }
+    }
+    if suffixes.len() > SUFFIXES as usize {
+        return Err(BpfError::Unsupported("room for more than 16 domains in case-exempt"));
+    }
+    Ok((keys(&servers), suffixes))
+}
+
+fn suffix(wire: &[u8]) -> Suffix {
+    let mut suffix = Suffix { length: wire.len() as u64, ..Suffix::default() };
+    for (word, bytes) in suffix.words.iter_mut().zip(wire.chunks(8)) {
+        *word = bytes.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte));
+    }
+    suffix
 }
 
 /// Seconds in units of time, rounded up.
@@ -125,7 +160,7 @@ mod tests {
         assert_eq!(plan.config.ports, 64_508);
         assert_eq!(plan.config.ports_rest, u32::try_from((1_u64 << 32) % 64_508).unwrap());
         assert_eq!(plan.config.lifetime, 299);
-        assert_eq!(plan.config.flags, 0);
+        assert_eq!(plan.config.flags, flags::CASE | flags::LEARN_CASE);
         assert_eq!(plan.config.dns_ports, [53, 0, 0, 0, 0, 0, 0, 0]);
         assert_eq!((plan.config.lockdown_after, plan.config.lockdown_unsolicited), (64, 1000));
         assert!(!plan.ports.contains(&4789) && plan.ports.contains(&4790));
@@ -135,6 +170,7 @@ mod tests {
     fn prefixes_of_both_families() {
         let settings = Settings {
             from: Some(vec!["10.0.0.0/8".parse().unwrap(), "2001:db8::/32".parse().unwrap()]),
+            case: Some(Case::Off),
             ..Settings::default()
         };
         let plan = plan(settings).unwrap();
@@ -142,6 +178,24 @@ mod tests {
         let [(v4, a), (v6, b)] = plan.from[..] else { panic!() };
         assert_eq!((v4, &a[10..14]), (104, &[0xff, 0xff, 10, 0][..]));
         assert_eq!((v6, &b[..4]), (32, &[0x20, 0x01, 0x0d, 0xb8][..]));
+    }
+
+    #[test]
+    fn whose_case_is_left_alone() {
+        let list = ["192.0.2.0/24", "Example.test."].map(|text| text.parse().unwrap());
+        let exempt = |list: Vec<CaseExempt>| Settings {
+            case: Some(Case::On),
+            case_exempt: Some(list),
+            ..Settings::default()
+        };
+        let done = plan(exempt(list.into())).unwrap();
+        assert_eq!(done.config.flags, flags::CASE | flags::SOME_WITHOUT_CASE);
+        assert_eq!((done.no_case.len(), done.config.suffixes), (1, 1));
+        assert_eq!(done.suffixes[0].length, 14);
+        assert_eq!(done.suffixes[0].words[0].to_le_bytes(), *b"\x07example");
+        assert_eq!(done.suffixes[0].words[1].to_le_bytes(), *b"\x04test\0\0\0");
+        let many = (0..17).map(|n| format!("zone{n}.test").parse().unwrap()).collect();
+        assert!(plan(exempt(many)).unwrap_err().to_string().contains("16 domains"));
     }
 
     #[test]

@@ -63,7 +63,8 @@ fn a_link_without_headers() {
                     let asked = query(id, &format!("n{id}.test"));
                     client.send_to(&asked, server).unwrap();
                     let (_, seen) = next_query(&tun);
-                    assert_eq!((seen.to, &seen.dns[2..]), (server, &asked[2..]));
+                    assert_eq!(seen.to, server);
+                    assert!(seen.dns[2..].eq_ignore_ascii_case(&asked[2..]));
                     ports.insert(seen.from.port());
                     ids += u32::from(seen.id == id);
                     let answer = |to, id| {

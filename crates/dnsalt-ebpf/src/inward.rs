@@ -2,6 +2,7 @@
 
 use aya_ebpf::bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC};
 use dnsalt_salt::Tables as _;
+use dnsalt_salt::case::{self, Nonce};
 use dnsalt_salt::head::{self, ICMP, ICMPV6, UDP};
 use dnsalt_salt::icmp::{self, Quote};
 use dnsalt_salt::ingress::{self, Origin, Reply, Verdict};
@@ -144,7 +145,11 @@ fn decided() -> u64 {
         bare_tc: work.dns.is_bare_tc(work.question.length),
         fragmented: work.ip.more_fragments,
     };
-    match ingress::reply(&kernel, &reply) {
+    work.nonce = 0;
+    // Steps of their own, which read anew how long the name is: how often a loop went round makes no
+    // difference to the verifier then.
+    let restore = |nonce: Nonce, case| changed_back(nonce.0) && (has_case(case) || lowered());
+    match ingress::reply(&kernel, &reply, restore) {
         Verdict::Pass => PASS,
         Verdict::Drop => DROP,
         Verdict::Restore(origin) => number(origin),
@@ -152,12 +157,49 @@ fn decided() -> u64 {
     }
 }
 
+/// Changes the letters of the question back.
+#[inline(never)]
+fn changed_back(nonce: u64) -> bool {
+    let Some(work) = work() else { return false };
+    let Some(kernel) = Kernel::of(work) else { return false };
+    work.nonce = nonce;
+    let length = usize::from(work.question.length & 0x1ff);
+    let key = kernel.config().case_key;
+    work.changed = case::flip(&mut work.head, &work.dns, length, key, Nonce(nonce)).sum;
+    true
+}
+
+/// Whether they have the case that the client chose.
+#[inline(never)]
+fn has_case(case: u32) -> bool {
+    let Some(work) = work() else { return false };
+    let length = usize::from(work.question.length & 0x1ff);
+    case::is(&work.head, &work.dns, length, case)
+}
+
+/// Brings them to lower case, as they are none that anybody chose; says that they are not.
+#[inline(never)]
+fn lowered() -> bool {
+    if let Some(work) = work() {
+        let length = usize::from(work.question.length & 0x1ff);
+        case::lower(&mut work.head, &work.dns, length);
+    }
+    false
+}
+
 #[inline(never)]
 fn restored(skb: Skb, number: u64) -> i32 {
     let Some(work) = work() else { return TC_ACT_SHOT };
     let origin = origin(number);
+    let mut changed = 0;
+    if work.nonce != 0 {
+        if !write::name(skb, work, false) {
+            return TC_ACT_SHOT;
+        }
+        changed = work.changed;
+    }
     let from = [work.dns.dst_port, work.dns.id];
-    let written = write::destination(skb, work.offset, &work.ip, from, [origin.port, origin.id]);
+    let written = write::destination(skb, work, from, [origin.port, origin.id], changed);
     if written { TC_ACT_UNSPEC } else { TC_ACT_SHOT }
 }
 
@@ -177,7 +219,9 @@ fn truncated(skb: Skb, number: u64) -> i32 {
         id: origin.id,
     };
     let short = short(&work.head, &work.ip, &work.dns, &work.question, &way);
-    if write::short(skb, work.offset, &work.ip, &short) { TC_ACT_UNSPEC } else { TC_ACT_SHOT }
+    let written = (work.nonce == 0 || write::name(skb, work, true))
+        && write::short(skb, work.offset, &work.ip, &short);
+    if written { TC_ACT_UNSPEC } else { TC_ACT_SHOT }
 }
 
 /// Bytes of an ICMP header.

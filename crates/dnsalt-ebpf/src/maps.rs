@@ -8,8 +8,9 @@ use aya_ebpf::maps::lpm_trie::{Key, LpmTrie};
 use aya_ebpf::maps::{Array, PerCpuArray, RingBuf};
 use dnsalt_salt::head::{Dns, HEAD, Head, Ip};
 use dnsalt_salt::layout::{
-    self, COUNTERS as KINDS, Config, Counter, Event, RECENT as RECENT_PLACES,
-    NEAR, SERVERS as SERVER_PLACES, SLOTS as SLOT_PLACES, Server, Slot, TAKEN as TAKEN_PLACES, TIME_SHIFT, flags,
+    self, COUNTERS as KINDS, Config, Counter, Event, HABITS as HABIT_PLACES, Habit, NEAR,
+    RECENT as RECENT_PLACES, SERVERS as SERVER_PLACES, SLOTS as SLOT_PLACES,
+    SUFFIXES as SUFFIX_PLACES, Server, Slot, Suffix, TAKEN as TAKEN_PLACES, TIME_SHIFT, flags,
 };
 use dnsalt_salt::layout::{PASSED as PASSED_PLACES, Random, Recent, Report, Told};
 use dnsalt_salt::question::Question;
@@ -30,6 +31,10 @@ static RECENT: Array<Recent> = Array::with_max_entries(RECENT_PLACES, 0);
 #[map]
 static SERVERS: Array<Server> = Array::with_max_entries(SERVER_PLACES, 0);
 #[map]
+static HABITS: Array<Habit> = Array::with_max_entries(HABIT_PLACES, 0);
+#[map]
+static SUFFIXES: Array<Suffix> = Array::with_max_entries(SUFFIX_PLACES, 0);
+#[map]
 static PASSED: Array<Word32> = Array::with_max_entries(PASSED_PLACES, 0);
 #[map]
 static RANDOM: PerCpuArray<Random> = PerCpuArray::with_max_entries(1, 0);
@@ -45,6 +50,10 @@ static FROM: LpmTrie<[u8; 16], u8> = LpmTrie::with_max_entries(layout::PREFIXES,
 static TO: LpmTrie<[u8; 16], u8> = LpmTrie::with_max_entries(layout::PREFIXES, BPF_F_NO_PREALLOC);
 #[map]
 static NO_TCP: LpmTrie<[u8; 16], u8> =
+    LpmTrie::with_max_entries(layout::PREFIXES, BPF_F_NO_PREALLOC);
+
+#[map]
+static NO_CASE: LpmTrie<[u8; 16], u8> =
     LpmTrie::with_max_entries(layout::PREFIXES, BPF_F_NO_PREALLOC);
 
 /// The kernel wants it for tries.
@@ -69,6 +78,12 @@ pub struct Work {
     pub dns: Dns,
     /// What is asked.
     pub question: Question,
+    /// What its letters change by; 0 if they do not.
+    pub nonce: u64,
+    /// What a checksum over them has to take in.
+    pub changed: u64,
+    /// Whether it is asked in a domain whose case is left alone.
+    pub case_exempt: bool,
 }
 
 #[map]
@@ -153,6 +168,16 @@ impl Tables for Kernel {
     }
 
     #[inline(always)]
+    fn habit(&self, index: u32) -> Option<&Habit> {
+        HABITS.get(index)
+    }
+
+    #[inline(always)]
+    fn suffix(&self, index: u32) -> Option<&Suffix> {
+        SUFFIXES.get(index)
+    }
+
+    #[inline(always)]
     fn passed(&self, index: u32) -> Option<&Word32> {
         PASSED.get(index)
     }
@@ -192,10 +217,15 @@ impl Tables for Kernel {
     }
 
     #[inline(always)]
-    fn count(&self, counter: Counter) {
+    fn without_case(&self, server: Address) -> bool {
+        self.config.has(flags::SOME_WITHOUT_CASE) && has(&NO_CASE, server)
+    }
+
+    #[inline(always)]
+    fn add(&self, counter: Counter, n: u32) {
         if let Some(count) = COUNTERS.get_ptr_mut(counter as u32) {
             // SAFETY: the pointer is to a value of this CPU, which nothing else writes meanwhile.
-            unsafe { *count += 1 };
+            unsafe { *count += u64::from(n) };
         }
     }
 

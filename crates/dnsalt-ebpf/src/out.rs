@@ -2,6 +2,7 @@
 
 use aya_ebpf::bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC};
 use dnsalt_salt::Tables as _;
+use dnsalt_salt::case::{self, Nonce};
 use dnsalt_salt::egress::{self, Query, Salt, Verdict};
 use dnsalt_salt::head::{self, UDP};
 use dnsalt_salt::layout::Counter;
@@ -56,7 +57,10 @@ fn is_query(skb: Skb) -> bool {
         return false;
     }
     work.dns = dns;
-    work.question.length = question::length(&work.head, &dns) as u16;
+    let length = question::length(&work.head, &dns);
+    work.question.length = length as u16;
+    let suffixes = kernel.config().suffixes != 0;
+    work.case_exempt = suffixes && case::is_exempt(&kernel, &work.head, &dns, length & 0x1ff);
     true
 }
 
@@ -71,8 +75,8 @@ fn number(salt: Salt) -> u64 {
 }
 
 #[inline(always)]
-fn salt(number: u64) -> Salt {
-    Salt { port: (number >> 16) as u16, id: number as u16 }
+fn salt(number: u64) -> [u16; 2] {
+    [(number >> 16) as u16, number as u16]
 }
 
 #[inline(never)]
@@ -89,22 +93,47 @@ fn decided(skb: Skb) -> u64 {
         id: work.dns.id,
         link: skb.link(),
         question: work.question,
+        case_exempt: work.case_exempt,
     };
-    match egress::query(&kernel, &query) {
-        Verdict::Pass => PASS,
-        Verdict::Drop => DROP,
-        Verdict::Salt(salt) => number(salt),
-        Verdict::Answer(salt) => number(salt) | ANSWER,
-    }
+    let (salt, answer) = match egress::query(&kernel, &query) {
+        Verdict::Pass => return PASS,
+        Verdict::Drop => return DROP,
+        Verdict::Salt(salt) => (salt, 0),
+        Verdict::Answer(salt) => (salt, ANSWER),
+    };
+    work.nonce = salt.case.map_or(0, |nonce| nonce.0);
+    number(salt) | answer
 }
 
 #[inline(never)]
 fn salted(skb: Skb, number: u64) -> i32 {
     let Some(work) = work() else { return TC_ACT_SHOT };
-    let salt = salt(number);
+    let mut changed = 0;
+    if work.nonce != 0 {
+        let letters = changed_case();
+        let Some(kernel) = Kernel::of(work) else { return TC_ACT_SHOT };
+        kernel.count(Counter::Cased);
+        kernel.add(Counter::CasedLetters, letters);
+        if !write::name(skb, work, false) {
+            return TC_ACT_SHOT;
+        }
+        changed = work.changed;
+    }
     let from = [work.dns.src_port, work.dns.id];
-    let written = write::source(skb, work.offset, &work.ip, from, [salt.port, salt.id]);
+    let written = write::source(skb, work, from, salt(number), changed);
     if written { TC_ACT_UNSPEC } else { TC_ACT_SHOT }
+}
+
+/// Changes the case of its letters; how many there are.
+#[inline(never)]
+fn changed_case() -> u32 {
+    let Some(work) = work() else { return 0 };
+    let Some(kernel) = Kernel::of(work) else { return 0 };
+    let length = usize::from(work.question.length & 0x1ff);
+    let key = kernel.config().case_key;
+    let changed = case::flip(&mut work.head, &work.dns, length, key, Nonce(work.nonce));
+    work.changed = changed.sum;
+    changed.letters
 }
 
 /// Turns the query into an answer with TC=1, which comes in as if from the server.
@@ -114,14 +143,16 @@ fn answered(skb: Skb, link: Link, number: u64) -> i32 {
     if work.ip.options || work.question.length == 0 {
         return TC_ACT_SHOT;
     }
-    let salt = salt(number);
-    let way = Way {
-        src: work.ip.dst,
-        src_port: work.dns.dst_port,
-        dst: work.ip.src,
-        dst_port: salt.port,
-        id: salt.id,
-    };
+    // As the server would: it is changed back where it comes in.
+    if work.nonce != 0 {
+        changed_case();
+        if !write::name(skb, work, true) {
+            return TC_ACT_SHOT;
+        }
+    }
+    let [port, id] = salt(number);
+    let way =
+        Way { src: work.ip.dst, src_port: work.dns.dst_port, dst: work.ip.src, dst_port: port, id };
     let short = short(&work.head, &work.ip, &work.dns, &work.question, &way);
     if !write::short(skb, work.offset, &work.ip, &short) {
         return TC_ACT_SHOT;

@@ -113,21 +113,29 @@ impl Skb {
         self.write(offset, core::ptr::from_ref(value).cast(), length, flags)
     }
 
+    /// Writes the first bytes of a word, at most eight.
+    #[inline(always)]
+    pub fn store_some(self, offset: u32, word: u64, bytes: usize, rewrite: bool) -> bool {
+        if !check_bounds_signed(bytes as i64, 1, 8) {
+            return false;
+        }
+        let flags = if rewrite { u64::from(BPF_F_RECOMPUTE_CSUM) } else { 0 };
+        self.write(offset, core::ptr::from_ref(&word).cast(), bytes as u32, flags)
+    }
+
     #[inline(always)]
     fn write(self, offset: u32, bytes: *const u8, length: u32, flags: u64) -> bool {
         // SAFETY: callers pass what they have borrowed.
         unsafe { bpf_skb_store_bytes(self.raw.cast(), offset, bytes.cast(), length, flags) == 0 }
     }
 
-    /// Mends a checksum for two words of 16 bits that change. `mangled`: 0 stands for none, as in UDP.
-    /// What the card is still to sum up is left to it.
+    /// Mends a checksum for what changed: new words of 16 bits and the complements of old ones, added up.
+    /// `mangled`: 0 stands for none, as in UDP. What the card is still to sum up is left to it.
     #[inline(always)]
-    pub fn mend(self, offset: u32, from: [u16; 2], to: [u16; 2], mangled: bool) -> bool {
-        let word =
-            |two: [u16; 2]| u64::from(two[0].swap_bytes()) | u64::from(two[1].swap_bytes()) << 16;
-        let flags = if mangled { u64::from(BPF_F_MARK_MANGLED_0) } else { 0 } | 4;
+    pub fn mend(self, offset: u32, changed: u64, mangled: bool) -> bool {
+        let flags = if mangled { u64::from(BPF_F_MARK_MANGLED_0) } else { 0 };
         // SAFETY: numbers.
-        unsafe { bpf_l4_csum_replace(self.raw, offset, word(from), word(to), flags) == 0 }
+        unsafe { bpf_l4_csum_replace(self.raw, offset, 0, changed, flags) == 0 }
     }
 
     /// Cuts the packet, or brings it to a length.

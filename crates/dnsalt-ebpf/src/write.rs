@@ -1,8 +1,10 @@
 //! Changes to a packet: each with its checksum.
 
-use dnsalt_salt::head::Ip;
+use dnsalt_salt::head::{DNS_HEADER, Ip};
+use dnsalt_salt::question::MOST_WORDS;
 use dnsalt_salt::short::Short;
 
+use crate::maps::Work;
 use crate::skb::Skb;
 
 /// Where in a UDP header its fields stand.
@@ -20,23 +22,49 @@ fn transport(offset: u32, ip: &Ip) -> u32 {
     offset + ip.transport as u32
 }
 
-/// Another source port and query ID.
+/// Another source port and query ID, and whatever else of the datagram changed.
 #[inline(always)]
-pub fn source(skb: Skb, offset: u32, ip: &Ip, from: [u16; 2], to: [u16; 2]) -> bool {
-    ports_and_id(skb, transport(offset, ip), SRC_PORT, from, to)
+pub fn source(skb: Skb, work: &Work, from: [u16; 2], to: [u16; 2], changed: u64) -> bool {
+    ports_and_id(skb, transport(work.offset, &work.ip), SRC_PORT, from, to, changed)
 }
 
-/// Another destination port and query ID.
+/// Another destination port and query ID, and whatever else of the datagram changed.
 #[inline(always)]
-pub fn destination(skb: Skb, offset: u32, ip: &Ip, from: [u16; 2], to: [u16; 2]) -> bool {
-    ports_and_id(skb, transport(offset, ip), DST_PORT, from, to)
+pub fn destination(skb: Skb, work: &Work, from: [u16; 2], to: [u16; 2], changed: u64) -> bool {
+    ports_and_id(skb, transport(work.offset, &work.ip), DST_PORT, from, to, changed)
 }
 
 #[inline(always)]
-fn ports_and_id(skb: Skb, udp: u32, port: u32, from: [u16; 2], to: [u16; 2]) -> bool {
-    skb.mend(udp + CHECKSUM, from, to, true)
+fn ports_and_id(skb: Skb, udp: u32, port: u32, from: [u16; 2], to: [u16; 2], changed: u64) -> bool {
+    skb.mend(udp + CHECKSUM, changed + difference(from, to), true)
         && skb.store(udp + port, &to[0].to_be())
         && skb.store(udp + ID, &to[1].to_be())
+}
+
+/// What a checksum has to take in for two numbers that become others.
+#[inline(always)]
+fn difference(from: [u16; 2], to: [u16; 2]) -> u64 {
+    let word = |number: u16| u64::from(number.to_be());
+    word(to[0]) + word(to[1]) + word(!from[0]) + word(!from[1])
+}
+
+/// The name that is asked for, as it is in the head now.
+#[inline(always)]
+pub fn name(skb: Skb, work: &Work, rewrite: bool) -> bool {
+    let length = usize::from(work.question.length & 0x1ff);
+    let start = work.dns.message + DNS_HEADER;
+    for i in 0..MOST_WORDS {
+        let at = 8 * i;
+        if at >= length {
+            break;
+        }
+        let bytes = (length - at).min(8);
+        let offset = work.offset + (start + at) as u32;
+        if !skb.store_some(offset, work.head.word(start + at), bytes, rewrite) {
+            return false;
+        }
+    }
+    true
 }
 
 /// Another source port and query ID in what an error of ICMP quotes. The checksum that is quoted stays:
@@ -52,7 +80,7 @@ pub fn quote(
     to: [u16; 2],
 ) -> bool {
     let udp = transport(offset, quoted);
-    skb.mend(offset + icmp as u32 + ICMP_CHECKSUM, from, to, false)
+    skb.mend(offset + icmp as u32 + ICMP_CHECKSUM, difference(from, to), false)
         && skb.store(udp + SRC_PORT, &to[0].to_be())
         && (!has_id || skb.store(udp + ID, &to[1].to_be()))
 }

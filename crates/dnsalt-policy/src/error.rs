@@ -56,6 +56,11 @@ pub enum PolicyError {
     /// No interface can have such a name.
     #[error("`{0}` is not an interface name: 1 to 15 letters, digits or any of . _ - : @")]
     Interface(String),
+    /// Neither a prefix of servers nor a domain.
+    #[error(
+        "`case-exempt` `{0}` is neither a prefix like 192.0.2.0/24 nor a domain like example.com of at most 62 characters"
+    )]
+    CaseExempt(String),
     /// Neither a keyword nor addresses.
     #[error(
         "`{0}` is not a source; use masquerade, keep, an address, or a pool like 192.0.2.1-192.0.2.4"

@@ -14,6 +14,7 @@
 //! that the prefixes exclude.
 
 mod error;
+mod exempt;
 mod ports;
 mod prefix;
 mod salt;
@@ -21,9 +22,10 @@ mod settings;
 mod source;
 
 pub use error::PolicyError;
+pub use exempt::{CaseExempt, Domain};
 pub use ports::{PortRange, PortSet};
 pub use prefix::{InterfaceName, Prefix};
-pub use salt::{Fragments, OnFull, OnNearMiss, SaltOptions};
+pub use salt::{Case, Fragments, OnFull, OnNearMiss, SaltOptions};
 pub use settings::{Defaults, SAMPLE, Settings};
 pub use source::{Pool, Source};
 

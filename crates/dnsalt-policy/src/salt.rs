@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::{PolicyError, Prefix};
+use crate::{CaseExempt, PolicyError, Prefix};
 
 /// The options of the engine, complete.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +25,10 @@ pub struct SaltOptions {
     pub fragments: Fragments,
     /// Clients that cannot do TCP, and are never sent there.
     pub no_tcp: Vec<Prefix>,
+    /// Whether the letters of names get another case.
+    pub case: Case,
+    /// Servers and names of whom they do not.
+    pub case_exempt: Vec<CaseExempt>,
 }
 
 impl Default for SaltOptions {
@@ -38,6 +42,8 @@ impl Default for SaltOptions {
             lockdown_unsolicited: 1000,
             fragments: Fragments::Pass,
             no_tcp: Vec::new(),
+            case: Case::Learn,
+            case_exempt: Vec::new(),
         }
     }
 }
@@ -49,7 +55,7 @@ pub(crate) const MOST_UNSOLICITED: u32 = 1_000_000_000;
 /// The longest [`SaltOptions::lifetime`].
 pub(crate) const LONGEST_LIFETIME: u8 = 60;
 
-/// A choice between two words, the first of them the default.
+/// A choice between words, the first of them the default.
 macro_rules! choice {
     ($(#[$doc:meta])* $name:ident, $key:literal, $($(#[$variant_doc:meta])* $variant:ident = $word:literal),+) => {
         $(#[$doc])*
@@ -114,4 +120,15 @@ choice! {
     Pass = "pass",
     /// Their client is sent to TCP, and the rest is dropped.
     Drop = "drop"
+}
+
+choice! {
+    /// Whether the letters of names get another case, at random for each query.
+    Case, "case",
+    /// They do, but for servers that were found not to keep it.
+    Learn = "learn",
+    /// They do, always.
+    On = "on",
+    /// They do not.
+    Off = "off"
 }

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::salt::{LONGEST_LIFETIME, MOST_IDENTICAL, MOST_UNSOLICITED};
 use crate::{
-    DEFAULT_AVOID, Family, Fragments, InterfaceName, OnFull, OnNearMiss, Policy, PolicyError,
-    PortRange, PortSet, Prefix, Protocol, SaltOptions, Source,
+    Case, CaseExempt, DEFAULT_AVOID, Family, Fragments, InterfaceName, OnFull, OnNearMiss, Policy,
+    PolicyError, PortRange, PortSet, Prefix, Protocol, SaltOptions, Source,
 };
 
 /// The documented sample of the file, as `dnsalt config --sample` prints it.
@@ -73,6 +73,12 @@ pub struct Settings {
     /// Clients that cannot do TCP; default none.
     #[serde(deserialize_with = "texts", skip_serializing_if = "Option::is_none")]
     pub no_tcp: Option<Vec<Prefix>>,
+    /// Whether the letters of names get another case; default learn.
+    #[serde(deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub case: Option<Case>,
+    /// Servers and domains whose case is left alone; default none.
+    #[serde(deserialize_with = "texts", skip_serializing_if = "Option::is_none")]
+    pub case_exempt: Option<Vec<CaseExempt>>,
 }
 
 /// What the machine adds to the defaults.
@@ -85,7 +91,7 @@ pub struct Defaults {
 
 impl Settings {
     /// The keys of the file.
-    pub const KEYS: [&'static str; 18] = [
+    pub const KEYS: [&'static str; 20] = [
         "from",
         "to",
         "iface",
@@ -104,6 +110,8 @@ impl Settings {
         "lockdown-unsolicited",
         "fragments",
         "no-tcp",
+        "case",
+        "case-exempt",
     ];
 
     /// The default of `timeout`, in seconds.
@@ -131,6 +139,8 @@ impl Settings {
             lockdown_unsolicited: self.lockdown_unsolicited.or(below.lockdown_unsolicited),
             fragments: self.fragments.or(below.fragments),
             no_tcp: self.no_tcp.or(below.no_tcp),
+            case: self.case.or(below.case),
+            case_exempt: self.case_exempt.or(below.case_exempt),
         }
     }
 
@@ -197,6 +207,8 @@ impl Settings {
             )?,
             fragments: self.fragments.unwrap_or(default.fragments),
             no_tcp: merged(self.no_tcp.clone().unwrap_or_default()),
+            case: self.case.unwrap_or(default.case),
+            case_exempt: self.case_exempt.clone().unwrap_or_default(),
         })
     }
 }

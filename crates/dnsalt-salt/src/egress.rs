@@ -6,6 +6,8 @@
 //! 3. Its server is under attack, or a near miss came: answered on the spot with TC=1.
 //! 4. Otherwise a slot is drawn, and remembers what it was.
 
+use crate::case::Nonce;
+use crate::habits;
 use crate::layout::{Counter, PORT_BITS, SLOTS, Slot, flags};
 use crate::question::Question;
 use crate::recent::{self, Place};
@@ -38,6 +40,8 @@ pub struct Query {
     pub link: u32,
     /// What is asked.
     pub question: Question,
+    /// Whether it is asked in a domain whose case is left alone.
+    pub case_exempt: bool,
 }
 
 /// What to leave with.
@@ -47,6 +51,8 @@ pub struct Salt {
     pub port: u16,
     /// The query ID.
     pub id: u16,
+    /// What letters change by, if they do.
+    pub case: Option<Nonce>,
 }
 
 /// What to do with a query.
@@ -70,10 +76,14 @@ pub fn query<T: Tables>(tables: &T, query: &Query) -> Verdict {
     let Some(recent) = tables.recent(place.index) else { return Verdict::Pass };
     let same = recent::find(tables, recent, place, query);
     let may_tcp = !tables.without_tcp(query.client);
+    if same.silent && config.has(flags::LEARN_CASE) {
+        habits::unanswered(tables, query.server);
+    }
     if let Some((index, state)) = same.itself
         && let Some(slot) = tables.slot(index)
     {
-        let salt = Salt { port: slot.port.load(), id: slot.id.load() };
+        let (port, id) = (slot.port.load(), slot.id.load());
+        let salt = Salt { port, id, case: state.case((port, id)) };
         let now = tables.now();
         if slot::renew(slot, state, now, config.lifetime) {
             let place = taken::place(config.key[0], query.client, query.server, salt.port);
@@ -90,7 +100,7 @@ pub fn query<T: Tables>(tables: &T, query: &Query) -> Verdict {
         tables.count(Counter::Identical);
         return Verdict::Drop;
     }
-    let Some((index, salt)) = drawn(tables, query) else {
+    let Some((index, salt)) = drawn(tables, query, may_tcp) else {
         return full(tables, query);
     };
     recent::note(recent, place, index);
@@ -110,10 +120,11 @@ fn left<T: Tables>(tables: &T, answer: bool, salt: Salt) -> Verdict {
 
 /// Claims a slot, and draws a port for it.
 #[inline(always)]
-fn drawn<T: Tables>(tables: &T, query: &Query) -> Option<(u32, Salt)> {
+fn drawn<T: Tables>(tables: &T, query: &Query, may_tcp: bool) -> Option<(u32, Salt)> {
     let draw = tables.draw()?;
     let (index, slot) = claimed(tables, draw)?;
-    let salt = with_port(tables, query, draw, index, slot);
+    let cased = may_tcp && is_cased(tables, query, draw.random >> 63 != 0);
+    let salt = with_port(tables, query, draw, index, slot, cased);
     if salt.is_none() {
         slot::give_back(slot);
     }
@@ -144,6 +155,7 @@ fn with_port<T: Tables>(
     first: Draw,
     index: u32,
     slot: &Slot,
+    cased: bool,
 ) -> Option<Salt> {
     let config = tables.config();
     let (now, lifetime) = (tables.now(), config.lifetime);
@@ -154,18 +166,31 @@ fn with_port<T: Tables>(
             let word = tables.taken(way | u32::from(port))?;
             let seen = Taken::of(word);
             if !seen.waits(now, lifetime) {
-                let salt = Salt { port, id: (random >> 32) as u16 };
+                let id = (random >> 32) as u16;
                 // What was not used of the draw, so that no query is taken for another.
                 let generation = (random >> 48 << 16) ^ (random & 0xfff0);
-                slot::publish(slot, now, lifetime, generation, &entry(query, salt));
+                let entry = entry(query, (port, id), cased);
+                let state = slot::publish(slot, now, lifetime, generation, &entry);
                 if taken::take(word, seen, index, now.wrapping_add(lifetime)) {
-                    return Some(salt);
+                    return Some(Salt { port, id, case: state.case((port, id)) });
                 }
             }
         }
         random = tables.draw()?.random;
     }
     None
+}
+
+/// Whether letters change their case. Those of clients that cannot do TCP do not: a server that does not
+/// keep it could not be asked again.
+#[inline(always)]
+fn is_cased<T: Tables>(tables: &T, query: &Query, toss: bool) -> bool {
+    let config = tables.config();
+    config.has(flags::CASE)
+        && query.question.length != 0
+        && !query.case_exempt
+        && !tables.without_case(query.server)
+        && !(config.has(flags::LEARN_CASE) && habits::is_left_alone(tables, query.server, toss))
 }
 
 /// A port by a draw; each as likely (Lemire 2019), so that not every draw gives one.
@@ -178,18 +203,19 @@ fn port<T: Tables>(tables: &T, random: u64) -> Option<u16> {
 
 /// What a slot is to remember.
 #[inline(always)]
-fn entry(query: &Query, salt: Salt) -> Entry {
+fn entry(query: &Query, (port, id): (u16, u16), cased: bool) -> Entry {
     Entry {
         client: query.client,
         server: query.server,
         question: query.question.hash,
         case: query.question.case,
         link: query.link,
-        port: salt.port,
+        port,
         client_port: query.client_port,
         client_id: query.id,
-        id: salt.id,
+        id,
         server_port: query.server_port,
+        cased,
     }
 }
 

@@ -43,6 +43,15 @@ impl Head {
         self.words[at] >> shift | (self.words[at + 1] << 1) << (63 - shift)
     }
 
+    /// Changes bits of the eight bytes at an offset.
+    #[inline(always)]
+    pub fn flip(&mut self, at: usize, bits: u64) {
+        let shift = (at as u32 & 7) * 8;
+        let at = (at >> 3) & (HEAD / 8 - 1);
+        self.words[at] ^= bits << shift;
+        self.words[at + 1] ^= (bits >> 1) >> (63 - shift);
+    }
+
     /// The byte at an offset.
     #[inline(always)]
     pub fn byte(&self, at: usize) -> u8 {

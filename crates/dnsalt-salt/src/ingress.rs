@@ -9,12 +9,13 @@
 //!    the client asks over TCP, which nobody off the path can forge. However fast an attacker is, a query
 //!    gives him one guess.
 
+use crate::case::Nonce;
 use crate::layout::{Counter, Event, PORT_BITS, Slot, WAYS, flags};
 use crate::question::Question;
-use crate::servers;
 use crate::slot::{self, DONE, LIVE, State, TAINTED, is_client, is_server, is_still};
 use crate::tables::is_let_through;
 use crate::{Address, Tables, taken};
+use crate::{habits, servers};
 
 /// A reply that comes in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,9 +62,14 @@ pub enum Verdict {
     Drop,
 }
 
-/// Decides on a reply to somebody whose queries are salted.
+/// Decides on a reply to somebody whose queries are salted. `restore` changes the letters of its question
+/// back, and says whether they have the case then that the client chose, whose hash is given.
 #[inline(always)]
-pub fn reply<T: Tables>(tables: &T, reply: &Reply) -> Verdict {
+pub fn reply<T: Tables>(
+    tables: &T,
+    reply: &Reply,
+    restore: impl FnOnce(Nonce, u32) -> bool,
+) -> Verdict {
     let config = tables.config();
     let place = taken::place(config.key[0], reply.client, reply.server, reply.port);
     let Some(word) = tables.taken(place) else { return Verdict::Pass };
@@ -80,7 +86,7 @@ pub fn reply<T: Tables>(tables: &T, reply: &Reply) -> Verdict {
         if question != reply.question.hash && !reply.bare_error {
             return near_miss(tables, reply, Counter::WrongQuestion, id);
         }
-        let verdict = right(tables, reply, slot, state);
+        let verdict = right(tables, reply, slot, state, restore);
         taken::leave(word, taken);
         return verdict;
     }
@@ -113,20 +119,41 @@ fn drop<T: Tables>(tables: &T, counter: Counter) -> Verdict {
 }
 
 #[inline(always)]
-fn right<T: Tables>(tables: &T, reply: &Reply, slot: &Slot, state: State) -> Verdict {
+fn right<T: Tables>(
+    tables: &T,
+    reply: &Reply,
+    slot: &Slot,
+    state: State,
+    restore: impl FnOnce(Nonce, u32) -> bool,
+) -> Verdict {
     let config = tables.config();
     let origin = Origin { port: slot.client_port.load(), id: slot.client_id.load() };
-    let same_case = reply.bare_error || slot.case.load() == reply.question.case;
-    if !slot::close(slot, state) {
-        // Somebody else closed it this moment, or tainted it; whoever asks again is answered.
+    let nonce = state.case((reply.port, reply.id));
+    let case = slot.case.load();
+    let same_case = reply.question.length == 0
+        || match nonce {
+            Some(nonce) => restore(nonce, case),
+            None => case == reply.question.case,
+        };
+    // A near miss may come at this very moment.
+    let missed = !slot::close(slot, state);
+    if missed && !slot::close_tainted(slot, state) {
         return drop(tables, Counter::Duplicate);
     }
-    let tainted = state.phase() == TAINTED && !config.has(flags::BELIEVE_AFTER_MISS);
+    let tainted = (missed || state.phase() == TAINTED) && !config.has(flags::BELIEVE_AFTER_MISS);
     // What was asked before the lockdown began must not be raced either.
     let doubtful = !reply.bare_tc && (tainted || servers::is_locked(tables, reply.server));
     let in_pieces = reply.fragmented && config.has(flags::NO_FRAGMENTS);
     if !same_case {
         tables.count(Counter::WrongCase);
+        tables.tell(&event_of(reply, Counter::WrongCase, reply.id));
+    }
+    if config.has(flags::LEARN_CASE) && reply.question.length != 0 && !doubtful {
+        match (nonce, same_case) {
+            (Some(_), true) => habits::kept(tables, reply.server),
+            (Some(_), false) => habits::broken(tables, reply.server),
+            (None, _) => habits::plain(tables, reply.server),
+        }
     }
     if (doubtful || in_pieces || !same_case) && !tables.without_tcp(reply.client) {
         tables.count(Counter::Truncated);
@@ -159,17 +186,22 @@ fn near_miss<T: Tables>(tables: &T, reply: &Reply, counter: Counter, wanted_id: 
 #[inline(always)]
 fn near_miss_of<T: Tables>(tables: &T, reply: &Reply, counter: Counter, wanted: u16) -> Verdict {
     servers::missed(tables, reply.server, counter);
-    tables.tell(&Event {
+    tables.tell(&event_of(reply, counter, wanted));
+    drop(tables, counter)
+}
+
+#[inline(always)]
+fn event_of(reply: &Reply, counter: Counter, wanted_id: u16) -> Event {
+    Event {
         client: reply.client,
         server: reply.server,
         counter: counter as u32,
         port: reply.port,
         id: reply.id,
-        wanted_id: wanted,
+        wanted_id,
         server_port: reply.server_port,
         ..Event::default()
-    });
-    drop(tables, counter)
+    }
 }
 
 /// Taints whatever waits at the port that was hit; whether anything does.

@@ -6,6 +6,8 @@
 //!   SLOTS    array of Slot      in turn               a query that waits for its reply
 //!   RECENT   array of Recent    [hash of a question]  which slots have it
 //!   SERVERS  array of Server    [hash of an address]  what was forged, lockdown
+//!   HABITS   array of Habit     [hash of an address]  which servers do not keep the case of letters
+//!   SUFFIXES array of Suffix                          domains whose case is left alone
 //!   PASSED   array of Word32    [hash of a client]    left as they were, as the table was full
 //!   CONFIG   one Config, PORTS one list of ports, KEYS and COUNTERS per CPU, EVENTS a ring of Report
 //! ```
@@ -29,6 +31,12 @@ pub const NEAR: u32 = 1 << 12;
 pub const RECENT: u32 = 1 << 17;
 /// Places for servers.
 pub const SERVERS: u32 = 1 << 10;
+/// Places for servers that do something else than to copy the case of letters.
+pub const HABITS: u32 = 1 << 12;
+/// Domains whose case is left alone, at most.
+pub const SUFFIXES: u32 = 16;
+/// The longest of them, as on the wire, in words.
+pub const SUFFIX_WORDS: usize = 8;
 /// Places for queries that were passed on as they were.
 pub const PASSED: u32 = 1 << 16;
 /// Ports that DNS is asked on, at most.
@@ -116,6 +124,36 @@ pub struct Server {
     pub all_locked_until: Word32,
 }
 
+/// How a server treats the case of letters: see [`crate::habits`](crate).
+#[derive(Debug, Default)]
+#[repr(C, align(32))]
+pub struct Habit {
+    /// Its address.
+    pub address: [Word64; 2],
+    /// Until when its case is left alone; 0 if never.
+    pub until: Word32,
+    /// Since when is counted.
+    pub since: Word32,
+    /// Replies that were right in everything but the case.
+    pub strikes: Word16,
+    /// Queries that it did not answer, in a row, whose case was changed.
+    pub silent: Word16,
+    /// Queries that it answered since, whose case was left alone.
+    pub plain: Word16,
+    /// Not used.
+    pub zero: Word16,
+}
+
+/// A domain whose case is left alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Suffix {
+    /// Labels with their lengths, in lower case, as on the wire; the rest is 0.
+    pub words: [u64; SUFFIX_WORDS],
+    /// How many bytes.
+    pub length: u64,
+}
+
 /// Where the random numbers of a CPU come from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
@@ -142,6 +180,8 @@ pub struct Told {
 pub struct Config {
     /// For hashes of questions and places in tables. Must not change while queries are outstanding.
     pub key: Key,
+    /// Which letters change their case. Must not change, either.
+    pub case_key: Key,
     /// Until when replies that no query waits for are let through: they may answer what was asked
     /// before the engine was there. In units of time since boot, which do not wrap here.
     pub grace_until: u64,
@@ -163,6 +203,10 @@ pub struct Config {
     pub dns_ports: [u16; DNS_PORTS],
     /// Replies within a second that no query waits for; more of them begin a lockdown; 0 never.
     pub lockdown_unsolicited: u32,
+    /// How many of `SUFFIXES` there are.
+    pub suffixes: u32,
+    /// Not used.
+    pub zero: u32,
 }
 
 /// Bits of [`Config::flags`].
@@ -179,6 +223,12 @@ pub mod flags {
     pub const SOME_SERVERS: u32 = 16;
     /// The clients of the map `NO_TCP` are never sent to TCP.
     pub const SOME_WITHOUT_TCP: u32 = 32;
+    /// Letters change their case.
+    pub const CASE: u32 = 64;
+    /// Servers that do not keep the case are left alone with it.
+    pub const LEARN_CASE: u32 = 128;
+    /// The servers of the map `NO_CASE` are, too.
+    pub const SOME_WITHOUT_CASE: u32 = 256;
 }
 
 /// What is counted, per CPU.
@@ -227,10 +277,16 @@ pub enum Counter {
     Lockdowns,
     /// Events that user space was not told, as there were too many.
     EventsLost,
+    /// Queries that left with the case of their letters at random.
+    Cased,
+    /// Letters of those.
+    CasedLetters,
+    /// Servers that were found not to keep the case.
+    CaseLearned,
 }
 
 /// How many counters there are.
-pub const COUNTERS: u32 = Counter::EventsLost as u32 + 1;
+pub const COUNTERS: u32 = Counter::CaseLearned as u32 + 1;
 
 impl Counter {
     /// All of them, in the order of their indices.
@@ -256,6 +312,9 @@ impl Counter {
         Counter::IcmpDropped,
         Counter::Lockdowns,
         Counter::EventsLost,
+        Counter::Cased,
+        Counter::CasedLetters,
+        Counter::CaseLearned,
     ];
 }
 
@@ -279,8 +338,9 @@ pub struct Event {
     pub wanted_id: u16,
     /// The port of the server.
     pub server_port: u16,
-    /// Of a lockdown, the counter of what began it: [`Counter::Forged`], or one of the near misses. 0 for
-    /// others.
+    /// Of a lockdown, the counter of what began it: [`Counter::Forged`], or one of the near misses; of a
+    /// server that does not keep the case, [`Counter::WrongCase`] or [`Counter::CaseLearned`] as it does not
+    /// answer. 0 for others.
     pub cause: u32,
 }
 
@@ -302,7 +362,9 @@ const _: () = {
     assert!(size_of::<Slot>() == 64);
     assert!(size_of::<Recent>() == 32);
     assert!(size_of::<Server>() == 64);
-    assert!(size_of::<Config>() == 72);
+    assert!(size_of::<Habit>() == 32);
+    assert!(size_of::<Suffix>() == 72);
+    assert!(size_of::<Config>() == 96);
     assert!(size_of::<Event>() == 56);
     assert!(size_of::<Report>() == 64 + HEAD);
     assert!(SLOTS == 1 << 19);

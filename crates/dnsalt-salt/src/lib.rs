@@ -25,7 +25,9 @@
 extern crate std;
 
 mod address;
+pub mod case;
 pub mod egress;
+mod habits;
 pub mod head;
 pub mod icmp;
 pub mod ingress;

@@ -14,8 +14,9 @@ use crate::siphash::{Key, SipHash};
 /// The longest name, 255 bytes, has at most so many labels, the empty one included.
 const MOST_LABELS: usize = 128;
 /// Name, type and class at most.
-const MOST: usize = 255 + 4;
-const MOST_WORDS: usize = MOST / 8 + 1;
+pub(crate) const MOST: usize = 255 + 4;
+/// As words, the last of them not full.
+pub const MOST_WORDS: usize = MOST / 8 + 1;
 
 /// What was asked. All zero: no question, or none that can be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -78,7 +79,7 @@ pub fn of_length(head: &Head, dns: &Dns, length: usize, key: Key) -> Question {
         case = next_case(case, capitals);
     }
     // Counted from the start again: how the loop ended makes no difference to the verifier then.
-    let rest = head.word(start + (length & !7)) & !(u64::MAX << (8 * (length as u32 & 7)));
+    let rest = head.word(start + (length & !7)) & below(length & 7);
     let (word, capitals) = lower(rest);
     case = next_case(case, capitals);
     Question {
@@ -86,6 +87,28 @@ pub fn of_length(head: &Head, dns: &Dns, length: usize, key: Key) -> Question {
         case: (case ^ case >> 32) as u32,
         length: length as u16,
     }
+}
+
+/// The case of a question whose length is known, as [`Question::case`] has it.
+#[inline(always)]
+pub(crate) fn case_of(head: &Head, dns: &Dns, length: usize) -> u32 {
+    let start = dns.message + DNS_HEADER;
+    let mut case = 0;
+    for i in 0..MOST_WORDS {
+        if i >= length / 8 {
+            break;
+        }
+        case = next_case(case, lower(head.word(start + 8 * i)).1);
+    }
+    let rest = head.word(start + (length & !7)) & below(length & 7);
+    case = next_case(case, lower(rest).1);
+    (case ^ case >> 32) as u32
+}
+
+/// A mask of the first bytes of a word, fewer than eight.
+#[inline(always)]
+pub(crate) fn below(bytes: usize) -> u64 {
+    !(u64::MAX << (8 * (bytes as u32 & 7)))
 }
 
 #[inline(always)]
@@ -96,15 +119,30 @@ fn next_case(case: u64, capitals: u64) -> u64 {
 const EACH: u64 = 0x0101_0101_0101_0101;
 const TOP: u64 = 0x80 * EACH;
 
+/// The bit in each of eight bytes that tells capitals from other letters.
+const CASE: u64 = 0x20 * EACH;
+
 /// Eight bytes with their letters in lower case, and bit 7 of each byte that was a capital. Lengths of
 /// labels are below the letters, types and classes of the same question are the same anyhow.
 #[inline(always)]
-fn lower(word: u64) -> (u64, u64) {
-    let low = word & !TOP;
-    let from_a = low + EACH * u64::from(0x80 - b'A');
-    let beyond_z = low + EACH * u64::from(0x7f - b'Z');
-    let capitals = from_a & !beyond_z & !word & TOP;
+pub(crate) fn lower(word: u64) -> (u64, u64) {
+    let capitals = between(word, b'A', b'Z');
     (word | capitals >> 2, capitals)
+}
+
+/// Bit 5 of each of eight bytes that is a letter: the one that tells capitals.
+#[inline(always)]
+pub(crate) fn letters(word: u64) -> u64 {
+    between(word | CASE, b'a', b'z') >> 2
+}
+
+/// Bit 7 of each of eight bytes that lies between two that are below 128.
+#[inline(always)]
+fn between(word: u64, first: u8, last: u8) -> u64 {
+    let low = word & !TOP;
+    let from_first = low + EACH * u64::from(0x80 - first);
+    let beyond_last = low + EACH * u64::from(0x7f - last);
+    from_first & !beyond_last & !word & TOP
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 use crate::Tables;
 use crate::address::mix;
 use crate::egress::Query;
+use crate::habits::PATIENCE;
 use crate::layout::{RECENT, RECENT_ENTRIES, Recent, SLOTS};
 use crate::slot::{State, is_client, is_link, is_server, is_still};
 
@@ -29,6 +30,8 @@ impl Place {
 pub(crate) struct Same {
     /// How many.
     pub(crate) count: u32,
+    /// Whether one of them left with its letters in another case, and could long be answered.
+    pub(crate) silent: bool,
     /// The slot of the very same query, asked before, and its state then.
     pub(crate) itself: Option<(u32, State)>,
 }
@@ -36,7 +39,7 @@ pub(crate) struct Same {
 #[inline(always)]
 pub(crate) fn find<T: Tables>(tables: &T, recent: &Recent, place: Place, query: &Query) -> Same {
     let now = tables.now();
-    let mut same = Same { count: 0, itself: None };
+    let mut same = Same { count: 0, silent: false, itself: None };
     for entry in &recent.entries {
         let entry = entry.load();
         if entry == 0 || entry >> SLOT_BITS != place.tag {
@@ -54,6 +57,7 @@ pub(crate) fn find<T: Tables>(tables: &T, recent: &Recent, place: Place, query: 
             continue;
         }
         same.count += 1;
+        same.silent |= state.is_cased_for(PATIENCE, now, tables.config().lifetime);
         if slot.client_id.load() == query.id
             && slot.client_port.load() == query.client_port
             && slot.case.load() == query.question.case

@@ -9,6 +9,7 @@
 //! ```
 
 use crate::Address;
+use crate::case::sum;
 use crate::head::{DNS_HEADER, Dns, Head, Ip, UDP_HEADER};
 use crate::question::Question;
 
@@ -135,12 +136,6 @@ fn v6(head: &Head, way: &Way, length: u16) -> [u64; 5] {
 #[inline(always)]
 fn pseudo_header(src: Address, dst: Address, length: u16) -> u64 {
     sum(src.high) + sum(src.low) + sum(dst.high) + sum(dst.low) + le(length) + (UDP << 8)
-}
-
-/// The four words of 16 bits in a word, added up.
-#[inline(always)]
-fn sum(word: u64) -> u64 {
-    (word & 0xffff) + (word >> 16 & 0xffff) + (word >> 32 & 0xffff) + (word >> 48)
 }
 
 /// Of bytes in the buffer, at most those of a question.

@@ -1,10 +1,10 @@
 //! The state of a slot, in one word that is changed by compare-and-swap alone.
 //!
 //! ```text
-//!   63            32 31             4 3    0
-//!   +---------------+----------------+-----+
-//!   |   deadline    |   generation   |phase|
-//!   +---------------+----------------+-----+
+//!   63            32 31             4   3   2    0
+//!   +---------------+----------------+-----+-----+
+//!   |   deadline    |   generation   |cased|phase|
+//!   +---------------+----------------+-----+-----+
 //!
 //!   FREE ──claim──> BUSY ──publish──> LIVE ──near miss──> TAINTED
 //!     ^                                │ right reply         │
@@ -16,6 +16,7 @@
 //! nothing has to be cleaned up.
 
 use crate::Address;
+use crate::case::Nonce;
 use crate::layout::{LONGEST, Slot};
 
 /// Nothing there.
@@ -29,7 +30,9 @@ pub const TAINTED: u64 = 3;
 /// The reply came.
 pub const DONE: u64 = 4;
 
-const PHASE: u64 = 0xf;
+const PHASE: u64 = 7;
+/// The query left with its letters in another case.
+const CASED: u64 = 8;
 const GENERATION: u64 = 0xffff_fff0;
 /// Units of time that writing a slot can take, at the very most.
 const WRITING: u32 = 60;
@@ -61,6 +64,19 @@ impl State {
         State(self.0 & !PHASE | phase)
     }
 
+    /// What the letters of a query were changed by, if they were: see [`crate::case`].
+    #[inline(always)]
+    pub fn case(self, salt: (u16, u16)) -> Option<Nonce> {
+        (self.0 & CASED != 0).then(|| nonce(self.0, salt))
+    }
+
+    /// Whether the query left with its letters in another case, at least so long ago.
+    #[inline(always)]
+    pub fn is_cased_for(self, age: u32, now: u32, lifetime: u32) -> bool {
+        let asked = ((self.0 >> 32) as u32).wrapping_sub(lifetime);
+        self.0 & CASED != 0 && now.wrapping_sub(asked).wrapping_sub(age) <= LONGEST
+    }
+
     /// Whether the deadline has passed.
     #[inline(always)]
     pub fn is_over(self, now: u32) -> bool {
@@ -84,6 +100,11 @@ impl State {
 #[inline(always)]
 pub fn lasts(until: u32, now: u32) -> bool {
     until.wrapping_sub(now) <= LONGEST
+}
+
+#[inline(always)]
+fn nonce(state: u64, (port, id): (u16, u16)) -> Nonce {
+    Nonce((state & GENERATION) << 28 | u64::from(port) << 16 | u64::from(id))
 }
 
 #[inline(always)]
@@ -114,6 +135,8 @@ pub struct Entry {
     pub id: u16,
     /// The port that is asked.
     pub server_port: u16,
+    /// Whether its letters change their case.
+    pub cased: bool,
 }
 
 /// Takes a slot that was seen in this state, to write it; whether it could be had.
@@ -124,7 +147,7 @@ pub fn claim(slot: &Slot, seen: State, now: u32, random: u64) -> bool {
 
 /// Fills a slot that was claimed, and lets the query wait there.
 #[inline(always)]
-pub fn publish(slot: &Slot, now: u32, lifetime: u32, random: u64, entry: &Entry) {
+pub fn publish(slot: &Slot, now: u32, lifetime: u32, random: u64, entry: &Entry) -> State {
     slot.question.store(entry.question);
     slot.client[0].store(entry.client.high);
     slot.client[1].store(entry.client.low);
@@ -138,7 +161,10 @@ pub fn publish(slot: &Slot, now: u32, lifetime: u32, random: u64, entry: &Entry)
     slot.id.store(entry.id);
     slot.server_port.store(entry.server_port);
     // A full barrier, as every swap is: the fields are there before the state says so.
-    slot.state.swap(State::new(now.wrapping_add(lifetime), random, LIVE).0);
+    let phase = LIVE | if entry.cased { CASED } else { 0 };
+    let state = State::new(now.wrapping_add(lifetime), random, phase);
+    slot.state.swap(state.0);
+    state
 }
 
 /// Gives a slot back that nobody waits at.
@@ -169,6 +195,12 @@ pub fn is_still(slot: &Slot, state: State) -> bool {
 #[inline(always)]
 pub fn close(slot: &Slot, state: State) -> bool {
     swap(slot, state, state.with(DONE))
+}
+
+/// The same for a slot that a near miss has met since.
+#[inline(always)]
+pub fn close_tainted(slot: &Slot, state: State) -> bool {
+    close(slot, state.with(TAINTED))
 }
 
 /// Notes a near miss; whether the slot was untouched before.

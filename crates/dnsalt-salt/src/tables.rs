@@ -1,7 +1,7 @@
 //! What the engine needs of the world: maps of the kernel there, plain memory in tests.
 
 use crate::Address;
-use crate::layout::{Config, Counter, Event, PASSED, Recent, Server, Slot};
+use crate::layout::{Config, Counter, Event, Habit, PASSED, Recent, Server, Slot, Suffix};
 use crate::slot::lasts;
 use crate::word::Word32;
 
@@ -35,6 +35,10 @@ pub trait Tables {
     fn recent(&self, index: u32) -> Option<&Recent>;
     /// Of [`crate::layout::SERVERS`].
     fn server(&self, index: u32) -> Option<&Server>;
+    /// Of [`crate::layout::HABITS`].
+    fn habit(&self, index: u32) -> Option<&Habit>;
+    /// Of [`crate::layout::SUFFIXES`].
+    fn suffix(&self, index: u32) -> Option<&Suffix>;
     /// Of [`crate::layout::PASSED`]: until when replies to such clients are let through.
     fn passed(&self, index: u32) -> Option<&Word32>;
     /// One of the ports that queries may leave from.
@@ -45,8 +49,15 @@ pub trait Tables {
     fn in_scope(&self, client: Address, server: Address) -> bool;
     /// Whether a client is one that cannot do TCP.
     fn without_tcp(&self, client: Address) -> bool;
+    /// Whether a server is one whose case is left alone.
+    fn without_case(&self, server: Address) -> bool;
     /// Adds one.
-    fn count(&self, counter: Counter);
+    #[inline(always)]
+    fn count(&self, counter: Counter) {
+        self.add(counter, 1);
+    }
+    /// Adds more than one.
+    fn add(&self, counter: Counter, n: u32);
     /// Tells user space, if it is not told too much already.
     fn tell(&self, event: &Event);
 }

@@ -203,7 +203,8 @@ fn a_full_table_passes_queries_and_their_replies() {
     let salt = world.salted(&waits);
     let passed = query(2);
     assert_eq!(egress::query(&world, &passed), egress::Verdict::Pass);
-    let as_it_was = right(&passed, egress::Salt { port: passed.client_port, id: passed.id });
+    let as_it_was =
+        right(&passed, egress::Salt { port: passed.client_port, id: passed.id, case: None });
     assert_eq!(world.reply(&as_it_was), Verdict::Pass);
     assert_eq!(world.reply(&Reply { port: 4321, ..as_it_was }), Verdict::Drop);
     // Within the lifetime, rounded up.
@@ -224,7 +225,7 @@ fn a_full_table_can_drop_instead() {
 fn replies_to_what_was_asked_before_pass_for_a_while() {
     let mut world = World::new();
     world.config.grace_until = 1100;
-    let before = right(&query(1), egress::Salt { port: 44444, id: 1 });
+    let before = right(&query(1), egress::Salt { port: 44444, id: 1, case: None });
     assert_eq!(world.reply(&before), Verdict::Pass);
     world.wait(100);
     assert_eq!(world.reply(&before), Verdict::Drop);
@@ -238,7 +239,7 @@ fn years_later_nothing_comes_back() {
         world.config.grace_until = 1299;
         let asked = query(1);
         let salt = world.salted(&asked);
-        let forged = right(&query(2), egress::Salt { port: 44444, id: 1 });
+        let forged = right(&query(2), egress::Salt { port: 44444, id: 1, case: None });
         assert_eq!(world.reply(&forged), Verdict::Pass);
         world.wait(300);
         assert_eq!(world.reply(&forged), Verdict::Drop);

@@ -24,7 +24,7 @@ fn is_answered(world: &World, query: &Query) -> bool {
 
 /// A reply to a port that no query of these tests leaves from.
 fn unsolicited(server: Address) -> Reply {
-    Reply { server, ..right(&query(0), Salt { port: 7, id: 7 }) }
+    Reply { server, ..right(&query(0), Salt { port: 7, id: 7, case: None }) }
 }
 
 /// So many of them at once.
@@ -265,7 +265,7 @@ fn many_near_misses_lock_a_server_down_for_as_long_as_they_last() {
     // Forgeries go on, at ports where nobody waits: so does the lockdown.
     world.wait(1700);
     for port in 0..64 {
-        world.reply(&Reply { port, ..right(&query(1), egress::Salt { port, id: 0 }) });
+        world.reply(&Reply { port, ..right(&query(1), egress::Salt { port, id: 0, case: None }) });
     }
     world.wait(1700);
     assert!(answered(102));

@@ -8,7 +8,8 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use dnsalt_nat::driver::Backend;
 use dnsalt_nat::render::Firewall;
 use dnsalt_policy::{
-    Fragments, InterfaceName, OnFull, OnNearMiss, PortRange, Prefix, Protocol, Settings, Source,
+    Case, CaseExempt, Fragments, InterfaceName, OnFull, OnNearMiss, PortRange, Prefix, Protocol,
+    Settings, Source,
 };
 
 const EXIT_CODES: &str = "\
@@ -153,6 +154,14 @@ struct SaltArgs {
     /// Clients that cannot do TCP, and are never sent there
     #[arg(long, value_name = "PREFIX", value_delimiter = ',')]
     no_tcp: Option<Vec<Prefix>>,
+
+    /// Random case of letters in names: learn, on, off [default: learn]
+    #[arg(long, value_name = "WORD")]
+    case: Option<Case>,
+
+    /// Servers and domains whose case is left alone
+    #[arg(long, value_name = "PREFIX|DOMAIN", value_delimiter = ',')]
+    case_exempt: Option<Vec<CaseExempt>>,
 }
 
 /// Ports to avoid; a type of its own, since clap takes a bare list apart.
@@ -189,6 +198,8 @@ impl PolicyArgs {
             lockdown_unsolicited: args.salt.lockdown_unsolicited,
             fragments: args.salt.fragments,
             no_tcp: args.salt.no_tcp,
+            case: args.salt.case,
+            case_exempt: args.salt.case_exempt,
         }
     }
 }

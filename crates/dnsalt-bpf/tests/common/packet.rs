@@ -112,14 +112,15 @@ pub(crate) fn shown(bytes: &[u8]) -> Option<Shown> {
     })
 }
 
-/// A packet without what the engine changes: one of the ports, the UDP checksum if there is one, and
-/// the query ID.
+/// A packet without what the engine changes: one of the ports, the UDP checksum if there is one, the query
+/// ID, and the case of letters behind the DNS header.
 pub(crate) fn unsalted(mut bytes: Vec<u8>, transport: usize, port: usize) -> Vec<u8> {
     bytes[transport + port..][..2].fill(0);
     if bytes[transport + 6..][..2] != [0, 0] {
         bytes[transport + 6..][..2].fill(0xff);
     }
     bytes[transport + 8..][..2].fill(0);
+    bytes[transport + 20..].make_ascii_lowercase();
     bytes
 }
 

@@ -2,13 +2,14 @@
 
 use std::net::IpAddr;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 
+use dnsalt_salt::case::Nonce;
 use dnsalt_salt::egress::{self, Query, Salt};
 use dnsalt_salt::ingress::{self, Reply};
 use dnsalt_salt::layout::{
-    COUNTERS, Config, Counter, Event, NEAR, PASSED, RECENT, Recent, SERVERS, SLOTS, Server, Slot,
-    TAKEN,
+    COUNTERS, Config, Counter, Event, HABITS, Habit, NEAR, PASSED, RECENT, Recent, SERVERS, SLOTS,
+    Server, Slot, Suffix, TAKEN,
 };
 use dnsalt_salt::question::Question;
 use dnsalt_salt::siphash::draw;
@@ -25,9 +26,10 @@ pub(crate) struct World {
     taken: Vec<Word32>,
     recent: Vec<Recent>,
     servers: Vec<Server>,
+    habits: Vec<Habit>,
     passed: Vec<Word32>,
     counters: Vec<AtomicU64>,
-    drawn: AtomicU64,
+    drawn: AtomicU32,
 }
 
 fn many<T: Default>(n: u32) -> Vec<T> {
@@ -63,9 +65,10 @@ impl World {
             taken: many(TAKEN),
             recent: many(RECENT),
             servers: many(SERVERS),
+            habits: many(HABITS),
             passed: many(PASSED),
             counters: many(COUNTERS),
-            drawn: AtomicU64::new(0),
+            drawn: AtomicU32::new(0),
         }
     }
 
@@ -87,7 +90,8 @@ impl World {
     }
 
     pub(crate) fn reply(&self, reply: &Reply) -> ingress::Verdict {
-        ingress::reply(self, reply)
+        let restore = |nonce: Nonce, case| flipped(reply.question.case, nonce) == case;
+        ingress::reply(self, reply, restore)
     }
 }
 
@@ -110,6 +114,12 @@ impl Tables for World {
     fn server(&self, index: u32) -> Option<&Server> {
         self.servers.get(index as usize)
     }
+    fn habit(&self, index: u32) -> Option<&Habit> {
+        self.habits.get(index as usize)
+    }
+    fn suffix(&self, _: u32) -> Option<&Suffix> {
+        None
+    }
     fn passed(&self, index: u32) -> Option<&Word32> {
         self.passed.get(index as usize)
     }
@@ -117,9 +127,8 @@ impl Tables for World {
         self.ports.get(index as usize).copied()
     }
     fn draw(&self) -> Option<Draw> {
-        let counter = self.drawn.fetch_add(1, Relaxed);
-        let far = (counter & u64::from(u32::MAX)) as u32;
-        Some(Draw { random: draw([1, 2], counter), near: far & (NEAR - 1), far })
+        let far = self.drawn.fetch_add(1, Relaxed);
+        Some(Draw { random: draw([1, 2], u64::from(far)), near: far & (NEAR - 1), far })
     }
     fn in_scope(&self, _: Address, _: Address) -> bool {
         true
@@ -127,12 +136,20 @@ impl Tables for World {
     fn without_tcp(&self, _: Address) -> bool {
         self.without_tcp.load(Relaxed)
     }
-    fn count(&self, counter: Counter) {
-        self.counters[counter as usize].fetch_add(1, Relaxed);
+    fn without_case(&self, _: Address) -> bool {
+        false
+    }
+    fn add(&self, counter: Counter, n: u32) {
+        self.counters[counter as usize].fetch_add(u64::from(n), Relaxed);
     }
     fn tell(&self, event: &Event) {
         self.told.lock().unwrap().push(*event);
     }
+}
+
+/// The case of a question whose letters were changed, or changed back: a number that stands for it.
+fn flipped(case: u32, nonce: Nonce) -> u32 {
+    case ^ u32::try_from(draw([7, 8], nonce.0) >> 32).unwrap()
 }
 
 pub(crate) fn address(text: &str) -> Address {
@@ -149,18 +166,20 @@ pub(crate) fn query(n: u64) -> Query {
         id: (n & 0xffff) as u16,
         link: 2,
         question: Question { hash: draw([5, 6], n), case: 7, length: 17 },
+        case_exempt: false,
     }
 }
 
 /// The right reply to a query that left with this salt.
 pub(crate) fn right(query: &Query, salt: Salt) -> Reply {
+    let case = salt.case.map_or(query.question.case, |nonce| flipped(query.question.case, nonce));
     Reply {
         server: query.server,
         client: query.client,
         server_port: query.server_port,
         port: salt.port,
         id: salt.id,
-        question: query.question,
+        question: Question { case, ..query.question },
         bare_error: false,
         bare_tc: false,
         fragmented: false,

@@ -149,40 +149,18 @@ impl Events {
     }
 
     fn say(&mut self, server: IpAddr, heap: &Heap) {
-        let (first, count) = (&heap.first.event, heap.count);
+        let first = &heap.first.event;
         let name = forged::name(&heap.first.packet).unwrap_or_default();
-        let what = counter_name(first.counter);
-        let about = if first.counter == Counter::Lockdowns as u32 {
+        let about = if is(first, Counter::Lockdowns) {
             self.course.lockdown(server);
-            let cause = counter_name(first.cause);
-            tracing::error!(
-                event = "lockdown",
-                cause,
-                %server,
-                name,
-                count,
-                "{server} is being forged: it is asked over TCP alone for now"
-            );
-            vec![("EVENT", "lockdown".to_owned()), ("KIND", cause.to_owned())]
+            say_lockdown(server, &name, heap)
+        } else if is(first, Counter::CaseLearned) {
+            say_learned(server, first)
         } else {
-            let client = IpAddr::from(first.client);
-            tracing::warn!(
-                event = "near-miss",
-                kind = what,
-                %server,
-                %client,
-                name,
-                port = first.port,
-                id = first.id,
-                wanted_id = first.wanted_id,
-                id_distance = distance(first),
-                count,
-                "forged replies of {server} to a right port"
-            );
-            let event = ("EVENT", "near-miss".to_owned());
-            vec![event, ("KIND", what.to_owned()), ("CLIENT", client.to_string())]
+            say_near_miss(server, &name, heap)
         };
-        let of_all = [("SERVER", server.to_string()), ("NAME", name), ("COUNT", count.to_string())];
+        let count = ("COUNT", heap.count.to_string());
+        let of_all = [("SERVER", server.to_string()), ("NAME", name), count];
         self.alert(about.into_iter().chain(of_all));
     }
 
@@ -217,6 +195,65 @@ impl Events {
     }
 }
 
+/// What a program that is started for an event is told of it, by the ends of the names of its variables.
+type About = Vec<(&'static str, String)>;
+
+fn is(event: &Event, counter: Counter) -> bool {
+    event.counter == counter as u32
+}
+
+fn say_lockdown(server: IpAddr, name: &str, heap: &Heap) -> About {
+    let cause = counter_name(heap.first.event.cause);
+    tracing::error!(
+        event = "lockdown",
+        cause,
+        %server,
+        name,
+        count = heap.count,
+        "{server} is being forged: it is asked over TCP alone for now"
+    );
+    vec![("EVENT", "lockdown".to_owned()), ("KIND", cause.to_owned())]
+}
+
+fn say_learned(server: IpAddr, event: &Event) -> About {
+    let cause = match event.cause {
+        cause if cause == Counter::WrongCase as u32 => "wrong_case",
+        _ => "no_reply",
+    };
+    tracing::warn!(
+        event = "case-learned",
+        cause,
+        %server,
+        "{server} does not keep the case of letters: it is left alone with it for a day"
+    );
+    vec![("EVENT", "case-learned".to_owned()), ("KIND", cause.to_owned())]
+}
+
+/// What came to the right port: another server, ID or question, or all right but the case of letters.
+fn say_near_miss(server: IpAddr, name: &str, heap: &Heap) -> About {
+    let first = &heap.first.event;
+    let (kind, client) = (counter_name(first.counter), IpAddr::from(first.client));
+    let (event, what) = if is(first, Counter::WrongCase) {
+        ("wrong-case", "replies that are right but for the case of letters")
+    } else {
+        ("near-miss", "forged replies")
+    };
+    tracing::warn!(
+        event,
+        kind,
+        %server,
+        %client,
+        name,
+        port = first.port,
+        id = first.id,
+        wanted_id = first.wanted_id,
+        id_distance = distance(first),
+        count = heap.count,
+        "{what} of {server} to a right port"
+    );
+    vec![("EVENT", event.to_owned()), ("KIND", kind.to_owned()), ("CLIENT", client.to_string())]
+}
+
 /// What the engine calls a counter.
 fn counter_name(number: u32) -> &'static str {
     let counter = Counter::ALL.iter().find(|counter| **counter as u32 == number);
@@ -241,13 +278,17 @@ fn keep(forged: &mut Option<Forged>, told: &Told) {
 /// Why the packet was dropped.
 fn comment(event: &Event) -> String {
     let (server, client) = (IpAddr::from(event.server), IpAddr::from(event.client));
-    if event.counter == Counter::Lockdowns as u32 {
+    if is(event, Counter::Lockdowns) {
         return format!("lockdown of {server} begins: {}", counter_name(event.cause));
+    }
+    if is(event, Counter::CaseLearned) {
+        return format!("{server} does not keep the case of letters");
     }
     let (what, port) = (counter_name(event.counter), event.port);
     let asked = format!("{client} waits at port {port}");
     match what {
         "wrong_server" => format!("{what}: {asked}, but not for {server}"),
+        "wrong_case" => format!("{what}: {asked} for {server}, ID and name are right"),
         _ => format!("{what}: {asked} for {server} and ID {}, not {}", event.wanted_id, event.id),
     }
 }

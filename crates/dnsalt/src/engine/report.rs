@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use dnsalt_bpf::{Installed, counter_name};
-use dnsalt_policy::{OnNearMiss, Policy};
+use dnsalt_policy::{Case, OnNearMiss, Policy};
 use dnsalt_salt::layout::Counter;
 use serde::Serialize;
 
@@ -19,7 +19,9 @@ pub(crate) struct SaltReport {
     pub(crate) port_bits: f64,
     /// Bits of the query ID.
     pub(crate) id_bits: f64,
-    /// What a forged reply has to match, in bits, in the worst case.
+    /// Letters of random case in a query, on the mean of those that had some; none if none had.
+    pub(crate) case_bits: Option<f64>,
+    /// What a forged reply has to match, in bits, in the worst case: a name without letters.
     pub(crate) worst: f64,
     /// Whether a single near miss sends the client to TCP.
     pub(crate) one_guess: bool,
@@ -38,6 +40,7 @@ impl SaltReport {
             interfaces: installed.interfaces.iter().map(|(name, _)| name.clone()).collect(),
             port_bits,
             id_bits: ID_BITS,
+            case_bits: case_bits(policy, installed),
             worst: port_bits + ID_BITS,
             one_guess: policy.salt().on_near_miss == OnNearMiss::Tcp,
             lifetime: policy.salt().lifetime,
@@ -48,6 +51,16 @@ impl SaltReport {
     /// What was counted of one kind.
     pub(crate) fn count(&self, counter: Counter) -> u64 {
         self.counters[counter_name(counter)]
+    }
+
+    fn case_line(&self, letters: f64) -> String {
+        let cased = self.count(Counter::Cased);
+        let mut line = format!("{cased} queries with {letters:.1} random letters on the mean");
+        let learned = self.count(Counter::CaseLearned);
+        if learned > 0 {
+            line += &format!("; {learned} times a server was\n{:11}found not to keep it", "");
+        }
+        line
     }
 
     /// Line by line.
@@ -87,13 +100,28 @@ impl SaltReport {
         } else {
             "no limit to guesses once the port is known"
         };
+        if let Some(letters) = self.case_bits {
+            lines.push(("case", self.case_line(letters)));
+        }
         lines.push((
             "bits now",
             format!(
-                "{:.1} for every query: log2(ports) = {:.1}, ID {:.0};\n{:11}{guess}",
-                self.worst, self.port_bits, self.id_bits, ""
+                "{:.1} for every query: log2(ports) = {:.1}, ID {:.0}{};\n{:11}{guess}",
+                self.worst,
+                self.port_bits,
+                self.id_bits,
+                self.case_bits.map_or_else(String::new, |bits| format!(", case {bits:.1} more")),
+                ""
             ),
         ));
         lines
     }
+}
+
+/// Bits that the case of letters gave to those queries that had it; none where it is off.
+#[allow(clippy::cast_precision_loss)] // counts stay far below 2^52
+fn case_bits(policy: &Policy, installed: &Installed) -> Option<f64> {
+    let cased = installed.count(Counter::Cased);
+    let letters = installed.count(Counter::CasedLetters);
+    (policy.salt().case != Case::Off && cased > 0).then(|| letters as f64 / cased as f64)
 }

@@ -33,6 +33,8 @@ pub(crate) enum EventKind {
     WrongQuestion,
     /// A near miss from another server.
     WrongServer,
+    /// A reply that is right but for the case of letters.
+    WrongCase,
     /// A lockdown began.
     Lockdown,
     /// What a later version tells of.
@@ -51,10 +53,11 @@ pub(crate) enum ExecResult {
 }
 
 impl EventKind {
-    const ALL: [EventKind; 5] = [
+    const ALL: [EventKind; 6] = [
         EventKind::WrongId,
         EventKind::WrongQuestion,
         EventKind::WrongServer,
+        EventKind::WrongCase,
         EventKind::Lockdown,
         EventKind::Other,
     ];
@@ -66,6 +69,7 @@ impl EventKind {
             () if is(Counter::WrongId) => EventKind::WrongId,
             () if is(Counter::WrongQuestion) => EventKind::WrongQuestion,
             () if is(Counter::WrongServer) => EventKind::WrongServer,
+            () if is(Counter::WrongCase) => EventKind::WrongCase,
             () if is(Counter::Lockdowns) => EventKind::Lockdown,
             () => EventKind::Other,
         }
@@ -76,6 +80,7 @@ impl EventKind {
             EventKind::WrongId => "wrong_id",
             EventKind::WrongQuestion => "wrong_question",
             EventKind::WrongServer => "wrong_server",
+            EventKind::WrongCase => "wrong_case",
             EventKind::Lockdown => "lockdown",
             EventKind::Other => "other",
         }

@@ -140,6 +140,21 @@ pub(super) static SALT_CASE: Definition = Definition::counter(
     "Right replies but for the case of letters; counted by their outcome, too.",
 );
 
+pub(super) static SALT_CASED: Definition = Definition::counter(
+    "dnsalt_salt_case_queries_total",
+    "Queries that left with the letters of their names in random case.",
+);
+
+pub(super) static SALT_LETTERS: Definition = Definition::counter(
+    "dnsalt_salt_case_letters_total",
+    "Letters of those: each is a bit that whoever forges has to guess.",
+);
+
+pub(super) static SALT_LEARNED: Definition = Definition::counter(
+    "dnsalt_salt_case_learned_total",
+    "Times that a server was found not to keep the case; it is left alone with it for a day.",
+);
+
 pub(super) static SALT_DROPPED: Definition = Definition::counter(
     "dnsalt_salt_replies_dropped_total",
     "Replies that were dropped: to a port where no query waits (forged), once more, too late, near \
@@ -188,7 +203,10 @@ pub(super) static EVENTS: Definition = Definition::counter(
     "dnsalt_events_total",
     "Events that the kernel told the agent: samples, 64 a second for each CPU at most.",
 )
-.by(&[("kind", &["wrong_id", "wrong_question", "wrong_server", "lockdown", "other"])]);
+.by(&[(
+    "kind",
+    &["wrong_id", "wrong_question", "wrong_server", "wrong_case", "lockdown", "other"],
+)]);
 
 pub(super) static LOST: Definition =
     Definition::counter("dnsalt_protection_lost_total", "Times that protection was found lost.");
@@ -287,6 +305,9 @@ pub(super) static ALL: &[&Definition] = &[
     &SALT_RETRANSMISSIONS,
     &SALT_REPLIES,
     &SALT_CASE,
+    &SALT_CASED,
+    &SALT_LETTERS,
+    &SALT_LEARNED,
     &SALT_DROPPED,
     &SALT_ICMP,
     &SALT_LOCKDOWNS,

@@ -1,0 +1,196 @@
+//! How servers treat the case of letters: a small share answers in lower case, or drops what it does not
+//! understand. Their names have to resolve, and nobody who forges must be able to make a server seem one.
+//!
+//! ```text
+//!   right port, ID and question, wrong case   believed never; the third within an hour ──┐
+//!   cased, asked again, and still no reply    four in a row: every other query           ├─> left alone
+//!                                             leaves with its case as it is ──> four of  │   for a day
+//!                                             those answered, and none with case ────────┘
+//! ```
+//!
+//! For the first an attacker has to guess port and ID three times. For the second he has to keep the server
+//! from answering, and to let go just when queries leave as they are, which he does not see: one of 16 times.
+//! Both are told to user space.
+
+use crate::layout::{Counter, Event, HABITS, Habit, TIME_SHIFT};
+use crate::{Address, Tables};
+
+/// Right replies in another case that make a server one that does not keep it.
+const STRIKES: u16 = 3;
+/// Queries without a reply, in a row, that make it one that may not answer them.
+const SILENT: u16 = 4;
+/// Replies to queries that were left as they were, after that.
+const PLAIN: u16 = 4;
+/// In units of time.
+const HOUR: u32 = seconds(3600);
+const DAY: u32 = seconds(86400);
+/// So long a query has waited before its repetition counts: 0.4 seconds.
+pub(crate) const PATIENCE: u32 = 24;
+
+const fn seconds(n: u64) -> u32 {
+    (n * 1_000_000_000 >> TIME_SHIFT) as u32
+}
+
+/// Whether the case of a query to a server is to be left alone. `toss` is a random bit.
+#[inline(always)]
+pub(crate) fn is_left_alone<T: Tables>(tables: &T, server: Address, toss: bool) -> bool {
+    let Some(habit) = find(tables, server) else { return false };
+    let now = tables.now();
+    is_known(habit, now) || toss && habit.silent.load() >= SILENT && is_recent(habit, now)
+}
+
+/// A right reply came, of a query whose case was changed.
+#[inline(always)]
+pub(crate) fn kept<T: Tables>(tables: &T, server: Address) {
+    if let Some(habit) = find(tables, server)
+        && habit.silent.load() != 0
+    {
+        habit.silent.store(0);
+        habit.plain.store(0);
+    }
+}
+
+/// A reply came that is right in everything but the case.
+#[inline(always)]
+pub(crate) fn broken<T: Tables>(tables: &T, server: Address) {
+    if let Some(habit) = entry(tables, server) {
+        strike(tables, habit, server, Kind::Strikes, STRIKES, Counter::WrongCase);
+    }
+}
+
+/// A query is asked again whose case was changed.
+#[inline(always)]
+pub(crate) fn unanswered<T: Tables>(tables: &T, server: Address) {
+    if let Some(habit) = entry(tables, server) {
+        let silent = habit.silent.load();
+        if silent < SILENT {
+            habit.silent.store(silent + 1);
+        }
+    }
+}
+
+/// A right reply came, of a query whose case was left alone.
+#[inline(always)]
+pub(crate) fn plain<T: Tables>(tables: &T, server: Address) {
+    if let Some(habit) = find(tables, server)
+        && habit.silent.load() >= SILENT
+        && !is_known(habit, tables.now())
+    {
+        strike(tables, habit, server, Kind::Plain, PLAIN, Counter::CaseLearned);
+    }
+}
+
+/// What is counted towards a day.
+#[derive(Clone, Copy)]
+enum Kind {
+    Strikes,
+    Plain,
+}
+
+#[inline(always)]
+fn strike<T: Tables>(
+    tables: &T,
+    habit: &Habit,
+    server: Address,
+    kind: Kind,
+    enough: u16,
+    cause: Counter,
+) {
+    let count = match kind {
+        Kind::Strikes => &habit.strikes,
+        Kind::Plain => &habit.plain,
+    };
+    let n = count.load() + 1;
+    if n < enough {
+        count.store(n);
+        return;
+    }
+    count.store(0);
+    habit.silent.store(0);
+    // 0 means never.
+    habit.until.store(tables.now().wrapping_add(DAY) | 1);
+    tables.count(Counter::CaseLearned);
+    tables.tell(&Event {
+        server,
+        counter: Counter::CaseLearned as u32,
+        cause: cause as u32,
+        ..Event::default()
+    });
+}
+
+/// Whether its case is left alone.
+#[inline(always)]
+fn is_known(habit: &Habit, now: u32) -> bool {
+    let until = habit.until.load();
+    // One more, as the end is made odd.
+    until != 0 && until.wrapping_sub(now) <= DAY + 1
+}
+
+/// Whether what was counted is of the last hour.
+#[inline(always)]
+fn is_recent(habit: &Habit, now: u32) -> bool {
+    now.wrapping_sub(habit.since.load()) <= HOUR
+}
+
+#[inline(always)]
+fn place<T: Tables>(tables: &T, server: Address) -> u32 {
+    server.mixed(Address::default(), tables.config().key[1]) as u32 & (HABITS - 1)
+}
+
+#[inline(always)]
+fn is_of(habit: &Habit, server: Address) -> bool {
+    habit.address[0].load() == server.high && habit.address[1].load() == server.low
+}
+
+/// What is known of a server; each can stand at one of two places, in one line of the cache.
+#[inline(always)]
+fn find<T: Tables>(tables: &T, server: Address) -> Option<&Habit> {
+    let place = place(tables, server);
+    let (first, second) = (tables.habit(place)?, tables.habit(place ^ 1)?);
+    if is_of(first, server) {
+        Some(first)
+    } else if is_of(second, server) {
+        Some(second)
+    } else {
+        None
+    }
+}
+
+/// The same, with a place made for it: that of the one of whom nothing is known, or less lately.
+#[inline(always)]
+fn entry<T: Tables>(tables: &T, server: Address) -> Option<&Habit> {
+    let now = tables.now();
+    let habit = match find(tables, server) {
+        Some(habit) => habit,
+        None => {
+            let place = place(tables, server);
+            let (first, second) = (tables.habit(place)?, tables.habit(place ^ 1)?);
+            let older =
+                now.wrapping_sub(first.since.load()) >= now.wrapping_sub(second.since.load());
+            let first_goes = match (is_known(first, now), is_known(second, now)) {
+                (false, true) => true,
+                (true, false) => false,
+                _ => older,
+            };
+            let habit = if first_goes { first } else { second };
+            habit.until.store(0);
+            habit.address[0].store(server.high);
+            habit.address[1].store(server.low);
+            begin(habit, now);
+            habit
+        }
+    };
+    if !is_recent(habit, now) {
+        begin(habit, now);
+    }
+    Some(habit)
+}
+
+/// Counts anew.
+#[inline(always)]
+fn begin(habit: &Habit, now: u32) {
+    habit.since.store(now);
+    habit.strikes.store(0);
+    habit.silent.store(0);
+    habit.plain.store(0);
+}
