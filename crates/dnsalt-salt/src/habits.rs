@@ -28,7 +28,7 @@ const DAY: u32 = seconds(86400);
 pub(crate) const PATIENCE: u32 = 24;
 
 const fn seconds(n: u64) -> u32 {
-    (n * 1_000_000_000 >> TIME_SHIFT) as u32
+    ((n * 1_000_000_000) >> TIME_SHIFT) as u32
 }
 
 /// Whether the case of a query to a server is to be left alone. `toss` is a random bit.
@@ -156,34 +156,36 @@ fn find<T: Tables>(tables: &T, server: Address) -> Option<&Habit> {
     }
 }
 
-/// The same, with a place made for it: that of the one of whom nothing is known, or less lately.
+/// The same, with a place made for it.
 #[inline(always)]
 fn entry<T: Tables>(tables: &T, server: Address) -> Option<&Habit> {
     let now = tables.now();
-    let habit = match find(tables, server) {
-        Some(habit) => habit,
-        None => {
-            let place = place(tables, server);
-            let (first, second) = (tables.habit(place)?, tables.habit(place ^ 1)?);
-            let older =
-                now.wrapping_sub(first.since.load()) >= now.wrapping_sub(second.since.load());
-            let first_goes = match (is_known(first, now), is_known(second, now)) {
-                (false, true) => true,
-                (true, false) => false,
-                _ => older,
-            };
-            let habit = if first_goes { first } else { second };
-            habit.until.store(0);
-            habit.address[0].store(server.high);
-            habit.address[1].store(server.low);
-            begin(habit, now);
-            habit
-        }
+    let Some(habit) = find(tables, server) else {
+        let habit = free(tables, server, now)?;
+        habit.until.store(0);
+        habit.address[0].store(server.high);
+        habit.address[1].store(server.low);
+        begin(habit, now);
+        return Some(habit);
     };
     if !is_recent(habit, now) {
         begin(habit, now);
     }
     Some(habit)
+}
+
+/// Which of the two places of a server gives way: that of the one of whom nothing is known, or less lately.
+#[inline(always)]
+fn free<T: Tables>(tables: &T, server: Address, now: u32) -> Option<&Habit> {
+    let place = place(tables, server);
+    let (first, second) = (tables.habit(place)?, tables.habit(place ^ 1)?);
+    let age = |habit: &Habit| now.wrapping_sub(habit.since.load());
+    let first_goes = match (is_known(first, now), is_known(second, now)) {
+        (false, true) => true,
+        (true, false) => false,
+        _ => age(first) >= age(second),
+    };
+    Some(if first_goes { first } else { second })
 }
 
 /// Counts anew.

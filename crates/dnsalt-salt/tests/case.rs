@@ -8,7 +8,7 @@ use dnsalt_salt::layout::{Config, Counter, flags};
 use world::{World, address, query, right};
 
 /// A day, in units of time.
-const DAY: u64 = 86_400 * 1_000_000_000 >> 24;
+const DAY: u64 = (86_400 * 1_000_000_000) >> 24;
 
 fn world() -> World {
     let mut world = World::new();

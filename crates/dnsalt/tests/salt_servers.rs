@@ -181,8 +181,8 @@ fn keeps_the_case(server: &Server) {
     mount_bpffs(&network.gateway);
     dnsalt(&network.gateway, &[&common::SALT[..], &["--case", "on"]].concat()).exits(0);
     for address in [network.servers_v4[0], network.servers_v6[0]] {
-        let any: &str = if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
-        let client = network.resolver.run(|| UdpSocket::bind(any).unwrap());
+        let any = if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+        let client = network.resolver.run(move || UdpSocket::bind(any).unwrap());
         client.set_read_timeout(Some(PATIENCE)).unwrap();
         for id in 0..COUNT {
             gets_back_what_it_sent(&client, address, id);
