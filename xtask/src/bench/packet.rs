@@ -10,7 +10,7 @@ use anyhow::{Context as _, bail, ensure};
 use clap::Args;
 use dnsalt_bpf::{Trial, Way};
 use dnsalt_lab::load::{Tag, query, reply, tag};
-use dnsalt_policy::{Defaults, Policy, Settings};
+use dnsalt_policy::{Case, Defaults, Policy, Settings};
 use serde_json::json;
 
 use super::contest::median;
@@ -37,13 +37,15 @@ const CLIENT: u32 = 0xc633_6407;
 const SERVER: u32 = 0xcb00_7109;
 
 /// What is measured: its name, the settings of the policy, the share of slots that are taken.
-const CASES: [(&str, &str, f64); 7] = [
+const CASES: [(&str, &str, f64); 9] = [
     ("port and ID", "", 0.0),
     ("half of the slots taken", "", 0.5),
     ("nine of ten taken", "", 0.9),
     ("scope: from, to", "from = ['198.51.100.0/24']\nto = ['203.0.113.0/24']", 0.0),
     ("fragments = drop", "fragments = 'drop'", 0.0),
     ("no cap on equal ones", "max-identical = 0", 0.0),
+    ("letter case", "case = 'on'", 0.0),
+    ("everything", "case = 'on'\nfragments = 'drop'\nfrom = ['198.51.100.0/24']", 0.0),
     ("256 ports, all in the cache", "ports = '20000-20255'", 0.0),
 ];
 
@@ -86,6 +88,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
 
 fn policy(settings: &str) -> anyhow::Result<Policy> {
     let settings: Settings = toml::from_str(settings)?;
+    let settings = settings.or(Settings { case: Some(Case::Off), ..Settings::default() });
     Ok(settings.complete(&Defaults { reserved: Vec::new() }).resolve()?)
 }
 

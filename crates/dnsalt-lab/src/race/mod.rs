@@ -37,6 +37,7 @@ pub use scenario::{
 };
 pub use statistics::Datagrams;
 pub use victim::Victim;
+pub use zones::LETTERS;
 
 use crate::actor::DnsServer;
 use crate::{Host, LabError};

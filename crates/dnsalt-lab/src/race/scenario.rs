@@ -5,7 +5,7 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use dnsalt_policy::{OnNearMiss, Settings};
+use dnsalt_policy::{Case, OnNearMiss, Settings};
 use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::network::MOST_SERVERS;
@@ -232,7 +232,8 @@ impl fmt::Display for Protection {
             f.write_str(", per query")?;
         }
         if policy.on_near_miss == Some(OnNearMiss::Drop) {
-            f.write_str(", port and ID only")?;
+            let case = policy.case.unwrap_or(Case::Learn) != Case::Off;
+            f.write_str(if case { ", port, ID and case" } else { ", port and ID only" })?;
         }
         Ok(())
     }

@@ -21,6 +21,15 @@ use crate::actor::Answer;
 
 /// The attacked zone.
 pub(super) const BANK: &str = "bank.test";
+/// Letters of a name that the attacker has asked, like r7.bank.test.
+pub const LETTERS: u32 = {
+    let (mut letters, mut at) = (1, 0);
+    while at < BANK.len() {
+        letters += BANK.as_bytes()[at].is_ascii_alphabetic() as u32;
+        at += 1;
+    }
+    letters
+};
 /// The attacker's own.
 pub(super) const ATTACK: &str = "attack.test";
 /// What every name of the attacked zone leads to.

@@ -120,7 +120,8 @@ pub(super) fn name(packet: &[u8]) -> Option<String> {
     let transport = Packet::parse(packet).ok()?.transport();
     let udp = Udp::parse(transport.payload).ok()?;
     let question = Message::parse(udp.payload()).ok()?.question().ok()?;
-    Some(question.name.to_string())
+    // Its case is our own doing.
+    Some(question.name.to_string().to_ascii_lowercase())
 }
 
 #[cfg(test)]

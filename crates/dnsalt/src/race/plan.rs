@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use dnsalt_lab::race::{
     Attack, Engine, Expect, Kind, NetworkOptions, Protection, Scenario, Victim, VictimOptions,
 };
-use dnsalt_policy::{OnNearMiss, PortRange, Settings};
+use dnsalt_policy::{Case, OnNearMiss, PortRange, Settings};
 
 /// Ports that scans are shown with: looking at all of them takes half an hour.
 const SCANNED: [u16; 2] = [40_000, 40_399];
@@ -101,7 +101,7 @@ pub(crate) fn measures() -> Vec<Scenario> {
     all.map(|(name, _)| built_in(name)).collect()
 }
 
-fn protections() -> [Protection; 6] {
+fn protections() -> [Protection; 7] {
     let with = |engine, policy| Protection { engine, policy };
     let plain = Settings::default;
     [
@@ -115,6 +115,17 @@ fn protections() -> [Protection; 6] {
                 on_near_miss: Some(OnNearMiss::Drop),
                 lockdown_after: Some(0),
                 lockdown_unsolicited: Some(0),
+                case: Some(Case::Off),
+                ..plain()
+            },
+        ),
+        with(
+            Engine::Salt,
+            Settings {
+                on_near_miss: Some(OnNearMiss::Drop),
+                lockdown_after: Some(0),
+                lockdown_unsolicited: Some(0),
+                case: Some(Case::On),
                 ..plain()
             },
         ),
@@ -187,7 +198,7 @@ mod tests {
     #[test]
     fn every_combination_is_there_once() {
         let all = full(Duration::from_secs(10));
-        assert_eq!(all.len(), 5 * 23 + 10);
+        assert_eq!(all.len(), 5 * 27 + 10);
         let titles: std::collections::HashSet<_> = all.iter().map(|one| &one.title).collect();
         assert_eq!(titles.len(), all.len());
     }

@@ -3,10 +3,11 @@
 //! In one window an attacker who sends K different guesses is right with the chance K / (N P I): N servers
 //! that the reply may have to come from, P ports and I query IDs that it has to choose among. Where the
 //! first near miss sends the query to TCP, only the first packet that meets the port counts: its chance is
-//! that to meet the port, min(1, K / (N P)), times 1 / I.
+//! that to meet the port, min(1, K / (N P)), times 1 / I. Where the letters of names get a random case, each
+//! of them halves it.
 
 use dnsalt_lab::race::{Attacked, Engine, Kind, Scenario, Told};
-use dnsalt_policy::{OnNearMiss, Settings};
+use dnsalt_policy::{Case, OnNearMiss, Settings};
 use serde::Serialize;
 
 /// One in so many ports is left free by who steers a NAT.
@@ -21,6 +22,8 @@ pub(crate) struct Prediction {
     pub(crate) ports: f64,
     /// I: query IDs that it has to choose among.
     pub(crate) ids: f64,
+    /// L: letters of the name whose case it has to guess.
+    pub(crate) letters: u32,
     /// K: guesses in a window, on average.
     pub(crate) guesses: f64,
     /// Whether the first near miss ends the window.
@@ -73,6 +76,8 @@ impl Prediction {
         } else {
             (guesses / (ports * ids)).min(1.0)
         };
+        let letters = letters(engine, policy);
+        let window = window / 2_f64.powf(f64::from(letters));
         // A window that never opened, as the query went over TCP at once, cannot be won.
         let window = window * attacked.open.max(won) as f64 / windows.max(1.0);
         let chance = 1.0 - (1.0 - window).powf(windows);
@@ -81,8 +86,14 @@ impl Prediction {
             // Windows until the chance is one half; at least one.
             (std::f64::consts::LN_2 / -(-window).ln_1p()).max(1.0) * each
         });
-        Prediction { ports, ids, guesses, one_guess, window, chance, even_odds }
+        Prediction { ports, ids, letters, guesses, one_guess, window, chance, even_odds }
     }
+}
+
+/// Letters of the names that the attacker has asked.
+fn letters(engine: Engine, policy: &Settings) -> u32 {
+    let changes = engine == Engine::Salt && policy.case.unwrap_or(Case::Learn) != Case::Off;
+    if changes { dnsalt_lab::race::LETTERS } else { 0 }
 }
 
 fn policy_ports(settings: &Settings) -> f64 {
@@ -159,8 +170,9 @@ mod tests {
         assert!((p.window * 8.0 - 0.1).abs() < 1e-9);
         // One guess: the port is met by each tenth window at best, and the ID must be right.
         let p = predicted("engine = 'salt'", "kind = 'spray'", &[4, 5, 6]);
-        assert!(p.one_guess && (p.window * 64_512.0 * 65_536.0 - 6553.6).abs() < 1e-6);
-        let few = "engine = 'salt', policy.on-near-miss = 'drop', policy.ports = '40000-40255'";
+        let all = 64_512.0 * 65_536.0 * 512.0;
+        assert!(p.one_guess && p.letters == 9 && (p.window * all - 6553.6).abs() < 1e-6);
+        let few = "engine = 'salt', policy.case = 'off', policy.on-near-miss = 'drop', policy.ports = '40000-40255'";
         let p = predicted(few, "kind = 'spray', told = 'id', ports = '40000-40255'", &random);
         assert!((p.ports, p.ids, p.window) == (256.0, 1.0, 1.0));
     }

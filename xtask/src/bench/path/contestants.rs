@@ -20,6 +20,7 @@ pub(super) enum Contestant {
     Nat,
     PerQuery,
     Salt,
+    SaltAll,
     Dnsmasq,
     Unbound,
     Dnsdist,
@@ -35,7 +36,7 @@ pub(super) struct Running {
 }
 
 impl Contestant {
-    pub(super) const ALL: [Contestant; 10] = [
+    pub(super) const ALL: [Contestant; 11] = [
         Contestant::Plain,
         Contestant::Conntrack,
         Contestant::Masquerade,
@@ -43,6 +44,7 @@ impl Contestant {
         Contestant::Nat,
         Contestant::PerQuery,
         Contestant::Salt,
+        Contestant::SaltAll,
         Contestant::Dnsmasq,
         Contestant::Unbound,
         Contestant::Dnsdist,
@@ -57,6 +59,7 @@ impl Contestant {
             Contestant::Nat => "nat",
             Contestant::PerQuery => "nat-per-query",
             Contestant::Salt => "salt",
+            Contestant::SaltAll => "salt-all",
             Contestant::Dnsmasq => "dnsmasq",
             Contestant::Unbound => "unbound",
             Contestant::Dnsdist => "dnsdist",
@@ -72,7 +75,8 @@ impl Contestant {
             Contestant::Snat => "iptables SNAT --random, as in 2008",
             Contestant::Nat => "dnsalt up --engine nat",
             Contestant::PerQuery => "dnsalt up --engine nat --per-query",
-            Contestant::Salt => "dnsalt up --engine salt",
+            Contestant::Salt => "dnsalt up --engine salt --case off: port and ID",
+            Contestant::SaltAll => "dnsalt up --engine salt --fragments drop",
             Contestant::Dnsmasq => "dnsmasq forwards, without a cache",
             Contestant::Unbound => "Unbound forwards, 2 threads",
             Contestant::Dnsdist => "dnsdist forwards",
@@ -87,7 +91,7 @@ impl Contestant {
     /// Why it cannot be measured here.
     pub(super) fn missing(self) -> Option<String> {
         let (program, package) = match self {
-            Contestant::Plain | Contestant::Salt => return None,
+            Contestant::Plain | Contestant::Salt | Contestant::SaltAll => return None,
             Contestant::Conntrack
             | Contestant::Masquerade
             | Contestant::Nat
@@ -109,6 +113,10 @@ impl Contestant {
         let gateway = &path.gateway;
         let dnsalt = std::path::absolute(target().join("release/dnsalt"))?;
         let up = |options: &str| format!("{} up --no-health {options}", dnsalt.display());
+        let salt = |options: &str| {
+            let up = up(&format!("--engine salt --bpffs /run/bpf {options}"));
+            format!("mkdir -p /run/bpf && mount -t bpf bpf /run/bpf\n{up}")
+        };
         let script = match self {
             Contestant::Conntrack => "nft add table inet b
                  nft add chain inet b f '{ type filter hook forward priority 0; }'
@@ -123,11 +131,8 @@ impl Contestant {
                 .to_owned(),
             Contestant::Nat => up("--engine nat --backend nft"),
             Contestant::PerQuery => up("--engine nat --backend nft --per-query"),
-            Contestant::Salt => format!(
-                "mkdir -p /run/bpf && mount -t bpf bpf /run/bpf
-                 {}",
-                up("--engine salt --bpffs /run/bpf")
-            ),
+            Contestant::Salt => salt("--case off"),
+            Contestant::SaltAll => salt("--case on --fragments drop"),
             _ => String::new(),
         };
         gateway.sh(&format!(
@@ -180,8 +185,8 @@ impl Running {
         }
         match self.kind {
             Contestant::Plain => None,
-            // 524,288 slots of 64 bytes, 131,072 recent questions of 32.
-            Contestant::Salt => Some(37.7),
+            // 524,288 slots of 64 bytes and as many words of 4, 131,072 recent questions of 32.
+            Contestant::Salt | Contestant::SaltAll => Some(39.8),
             _ => Some((conntrack_slab() - self.slab).max(0.0) / 1000.0),
         }
     }

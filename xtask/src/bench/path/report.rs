@@ -7,8 +7,9 @@ use super::contestants::Contestant;
 use super::{Measured, Options, Row};
 use crate::bench::machine;
 
-/// What is to be reached: `salt` against another contestant.
+/// What is to be reached: one contestant against another.
 struct Goal {
+    of: Contestant,
     shape: Shape,
     what: &'static str,
     against: Contestant,
@@ -17,8 +18,9 @@ struct Goal {
     at_most: Option<f64>,
 }
 
-const GOALS: [Goal; 5] = [
+const GOALS: [Goal; 6] = [
     Goal {
+        of: Contestant::Salt,
         shape: Shape::Fixed,
         what: "salt / plain, exchanges a second",
         against: Contestant::Plain,
@@ -27,6 +29,7 @@ const GOALS: [Goal; 5] = [
         at_most: None,
     },
     Goal {
+        of: Contestant::Salt,
         shape: Shape::Fixed,
         what: "salt / plain, CPU of an exchange",
         against: Contestant::Plain,
@@ -35,6 +38,16 @@ const GOALS: [Goal; 5] = [
         at_most: Some(1.05),
     },
     Goal {
+        of: Contestant::SaltAll,
+        shape: Shape::Fixed,
+        what: "everything on / plain, exchanges",
+        against: Contestant::Plain,
+        value: |one| one.rate,
+        at_least: Some(0.93),
+        at_most: None,
+    },
+    Goal {
+        of: Contestant::Salt,
         shape: Shape::Fresh,
         what: "salt / nft masquerade, exchanges, fresh",
         against: Contestant::Masquerade,
@@ -43,6 +56,7 @@ const GOALS: [Goal; 5] = [
         at_most: None,
     },
     Goal {
+        of: Contestant::Salt,
         shape: Shape::Fixed,
         what: "salt / dnsdist, exchanges",
         against: Contestant::Dnsdist,
@@ -51,6 +65,7 @@ const GOALS: [Goal; 5] = [
         at_most: None,
     },
     Goal {
+        of: Contestant::Salt,
         shape: Shape::Fixed,
         what: "salt / Unbound, exchanges",
         against: Contestant::Unbound,
@@ -134,15 +149,12 @@ fn line(row: &Row, plain: Option<&Row>) -> String {
 fn goals(rows: &[Row]) -> String {
     let mut text = String::new();
     for goal in GOALS {
-        let both = [Contestant::Salt, goal.against].map(|one| of(rows, goal.shape, one));
-        let [Some(salt), Some(other)] = both else { continue };
+        let both = [goal.of, goal.against].map(|one| of(rows, goal.shape, one));
+        let [Some(one), Some(other)] = both else { continue };
         // Round by round, as both were measured within seconds.
-        let mut ratios: Vec<f64> = salt
-            .rounds
-            .iter()
-            .zip(&other.rounds)
-            .map(|(salt, other)| (goal.value)(salt) / (goal.value)(other))
-            .collect();
+        let pairs = one.rounds.iter().zip(&other.rounds);
+        let mut ratios: Vec<f64> =
+            pairs.map(|(one, other)| (goal.value)(one) / (goal.value)(other)).collect();
         ratios.sort_unstable_by(f64::total_cmp);
         let ratio = crate::bench::contest::median(&ratios).unwrap_or(f64::NAN);
         let good = goal.at_least.is_none_or(|least| ratio >= least)
