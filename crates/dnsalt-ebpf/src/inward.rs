@@ -11,7 +11,7 @@ use dnsalt_salt::question;
 use dnsalt_salt::short::{Way, short};
 
 use crate::filter::{Direction, Link, ip_of_interest};
-use crate::maps::{Kernel, work};
+use crate::maps::{Kernel, nothing, work};
 use crate::skb::Skb;
 use crate::write;
 
@@ -165,7 +165,8 @@ fn changed_back(nonce: u64) -> bool {
     work.nonce = nonce;
     let length = usize::from(work.question.length & 0x1ff);
     let key = kernel.config().case_key;
-    work.changed = case::flip(&mut work.head, &work.dns, length, key, Nonce(nonce)).sum;
+    let from = nothing(&mut work.changed);
+    work.changed = case::flip(&mut work.head, &work.dns, length, key, Nonce(nonce), from);
     true
 }
 
@@ -193,10 +194,10 @@ fn restored(skb: Skb, number: u64) -> i32 {
     let origin = origin(number);
     let mut changed = 0;
     if work.nonce != 0 {
-        if !write::name(skb, work, false) {
+        if !write::name(skb, false) {
             return TC_ACT_SHOT;
         }
-        changed = work.changed;
+        changed = work.changed.sum;
     }
     let from = [work.dns.dst_port, work.dns.id];
     let written = write::destination(skb, work, from, [origin.port, origin.id], changed);
@@ -219,7 +220,7 @@ fn truncated(skb: Skb, number: u64) -> i32 {
         id: origin.id,
     };
     let short = short(&work.head, &work.ip, &work.dns, &work.question, &way);
-    let written = (work.nonce == 0 || write::name(skb, work, true))
+    let written = (work.nonce == 0 || write::name(skb, true))
         && write::short(skb, work.offset, &work.ip, &short);
     if written { TC_ACT_UNSPEC } else { TC_ACT_SHOT }
 }

@@ -6,6 +6,7 @@ use aya_ebpf::helpers::generated::{
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::lpm_trie::{Key, LpmTrie};
 use aya_ebpf::maps::{Array, PerCpuArray, RingBuf};
+use dnsalt_salt::case::Changed;
 use dnsalt_salt::head::{Dns, HEAD, Head, Ip};
 use dnsalt_salt::layout::{
     self, COUNTERS as KINDS, Config, Counter, Event, HABITS as HABIT_PLACES, Habit, NEAR,
@@ -80,10 +81,10 @@ pub struct Work {
     pub question: Question,
     /// What its letters change by; 0 if they do not.
     pub nonce: u64,
-    /// What a checksum over them has to take in.
-    pub changed: u64,
-    /// Whether it is asked in a domain whose case is left alone.
-    pub case_exempt: bool,
+    /// What was changed of them.
+    pub changed: Changed,
+    /// Whether they change.
+    pub cased: bool,
 }
 
 #[map]
@@ -94,6 +95,15 @@ static WORK: PerCpuArray<Work> = PerCpuArray::with_max_entries(1, 0);
 pub fn work() -> Option<&'static mut Work> {
     // SAFETY: it is this CPU's own, and each step asks for it once.
     WORK.get_ptr_mut(0).map(|work| unsafe { &mut *work })
+}
+
+/// Nothing changed yet; but numbers of which the verifier knows nothing, as it knows of all that came out of
+/// a map. Sums that begin there are alike however often a loop goes round.
+#[inline(always)]
+pub fn nothing(place: &mut Changed) -> Changed {
+    *place = Changed::default();
+    // SAFETY: it was written just now.
+    unsafe { core::ptr::from_ref(place).read_volatile() }
 }
 
 /// The maps at one moment.

@@ -10,7 +10,7 @@ use dnsalt_salt::question;
 use dnsalt_salt::short::{Way, short};
 
 use crate::filter::{Direction, Link, ip_of_interest};
-use crate::maps::{Kernel, work};
+use crate::maps::{Kernel, nothing, work};
 use crate::skb::Skb;
 use crate::write;
 
@@ -24,6 +24,7 @@ pub fn packet(skb: Skb, link: Link) -> i32 {
     if !taken_up(skb, offset) || !is_query(skb) {
         return TC_ACT_UNSPEC;
     }
+    look_at_case();
     let salt = match decided(skb) {
         PASS => return TC_ACT_UNSPEC,
         DROP => return TC_ACT_SHOT,
@@ -57,11 +58,20 @@ fn is_query(skb: Skb) -> bool {
         return false;
     }
     work.dns = dns;
-    let length = question::length(&work.head, &dns);
-    work.question.length = length as u16;
-    let suffixes = kernel.config().suffixes != 0;
-    work.case_exempt = suffixes && case::is_exempt(&kernel, &work.head, &dns, length & 0x1ff);
+    work.question.length = question::length(&work.head, &dns) as u16;
     true
+}
+
+/// Whether letters change their case.
+#[inline(never)]
+fn look_at_case() {
+    let Some(work) = work() else { return };
+    let Some(kernel) = Kernel::of(work) else { return };
+    let length = usize::from(work.question.length & 0x1ff);
+    work.cased = length != 0
+        && egress::is_cased(&kernel, work.ip.src, work.ip.dst)
+        && !(kernel.config().suffixes != 0
+            && case::is_exempt(&kernel, &work.head, &work.dns, length));
 }
 
 /// Verdicts in one number: port and ID, and a bit if it is answered on the spot.
@@ -93,7 +103,7 @@ fn decided(skb: Skb) -> u64 {
         id: work.dns.id,
         link: skb.link(),
         question: work.question,
-        case_exempt: work.case_exempt,
+        cased: work.cased,
     };
     let (salt, answer) = match egress::query(&kernel, &query) {
         Verdict::Pass => return PASS,
@@ -110,30 +120,29 @@ fn salted(skb: Skb, number: u64) -> i32 {
     let Some(work) = work() else { return TC_ACT_SHOT };
     let mut changed = 0;
     if work.nonce != 0 {
-        let letters = changed_case();
+        changed_case();
         let Some(kernel) = Kernel::of(work) else { return TC_ACT_SHOT };
         kernel.count(Counter::Cased);
-        kernel.add(Counter::CasedLetters, letters);
-        if !write::name(skb, work, false) {
+        kernel.add(Counter::CasedLetters, work.changed.letters as u32);
+        if !write::name(skb, false) {
             return TC_ACT_SHOT;
         }
-        changed = work.changed;
+        changed = work.changed.sum;
     }
     let from = [work.dns.src_port, work.dns.id];
     let written = write::source(skb, work, from, salt(number), changed);
     if written { TC_ACT_UNSPEC } else { TC_ACT_SHOT }
 }
 
-/// Changes the case of its letters; how many there are.
+/// Changes the case of its letters.
 #[inline(never)]
-fn changed_case() -> u32 {
-    let Some(work) = work() else { return 0 };
-    let Some(kernel) = Kernel::of(work) else { return 0 };
+fn changed_case() {
+    let Some(work) = work() else { return };
+    let Some(kernel) = Kernel::of(work) else { return };
     let length = usize::from(work.question.length & 0x1ff);
-    let key = kernel.config().case_key;
-    let changed = case::flip(&mut work.head, &work.dns, length, key, Nonce(work.nonce));
-    work.changed = changed.sum;
-    changed.letters
+    let (key, nonce) = (kernel.config().case_key, Nonce(work.nonce));
+    let from = nothing(&mut work.changed);
+    work.changed = case::flip(&mut work.head, &work.dns, length, key, nonce, from);
 }
 
 /// Turns the query into an answer with TC=1, which comes in as if from the server.
@@ -146,7 +155,7 @@ fn answered(skb: Skb, link: Link, number: u64) -> i32 {
     // As the server would: it is changed back where it comes in.
     if work.nonce != 0 {
         changed_case();
-        if !write::name(skb, work, true) {
+        if !write::name(skb, true) {
             return TC_ACT_SHOT;
         }
     }

@@ -4,7 +4,7 @@ use dnsalt_salt::head::{DNS_HEADER, Ip};
 use dnsalt_salt::question::MOST_WORDS;
 use dnsalt_salt::short::Short;
 
-use crate::maps::Work;
+use crate::maps::{Work, work};
 use crate::skb::Skb;
 
 /// Where in a UDP header its fields stand.
@@ -48,23 +48,27 @@ fn difference(from: [u16; 2], to: [u16; 2]) -> u64 {
     word(to[0]) + word(to[1]) + word(!from[0]) + word(!from[1])
 }
 
-/// The name that is asked for, as it is in the head now.
-#[inline(always)]
-pub fn name(skb: Skb, work: &Work, rewrite: bool) -> bool {
+/// The name that is asked for, as it is in the head now. A step of its own: how long the name is makes no
+/// difference to the verifier then for what follows.
+#[inline(never)]
+pub fn name(skb: Skb, rewrite: bool) -> bool {
+    let Some(work) = work() else { return false };
     let length = usize::from(work.question.length & 0x1ff);
     let start = work.dns.message + DNS_HEADER;
+    let put = |at: usize, bytes: usize| {
+        let offset = work.offset + (start + at) as u32;
+        skb.store_some(offset, work.head.word(start + at), bytes, rewrite)
+    };
     for i in 0..MOST_WORDS {
-        let at = 8 * i;
-        if at >= length {
+        if i >= length / 8 {
             break;
         }
-        let bytes = (length - at).min(8);
-        let offset = work.offset + (start + at) as u32;
-        if !skb.store_some(offset, work.head.word(start + at), bytes, rewrite) {
+        if !put(8 * i, 8) {
             return false;
         }
     }
-    true
+    // Counted from the start again: how the loop ended makes no difference to the verifier then.
+    length & 7 == 0 || put(length & !7, length & 7)
 }
 
 /// Another source port and query ID in what an error of ICMP quotes. The checksum that is quoted stays:

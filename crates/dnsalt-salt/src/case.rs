@@ -7,8 +7,8 @@
 use crate::Tables;
 use crate::head::{DNS_HEADER, Dns, HEAD, Head};
 use crate::layout::{SUFFIX_WORDS, SUFFIXES, Suffix};
-use crate::question::{MOST_WORDS, below, case_of, letters, lower as lowered};
-use crate::siphash::{Key, SipHash};
+use crate::question::{EACH, MOST_WORDS, below, case_of, letters, lower as lowered};
+use crate::siphash::{Key, draw};
 
 /// What tells one query from all others: port, ID and the generation of its slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,27 +19,28 @@ pub struct Nonce(pub u64);
 pub struct Changed {
     /// What a checksum over the name has to take in.
     pub sum: u64,
-    /// Letters that there are: bits to guess.
-    pub letters: u32,
+    /// Letters that there are: bits to guess, as far as 64.
+    pub letters: u64,
 }
 
 /// Type and class, behind a name.
 const TYPE_AND_CLASS: usize = 4;
-/// Words of a name for which 64 random bits do: each has one for each of its bytes.
-const WORDS_EACH: usize = 8;
 
-/// Changes the case of letters in a question, whose length is known; or changes it back.
+/// Changes the case of letters in a question, whose length is known; or changes it back. What `from` has is
+/// added to.
 #[inline(always)]
-pub fn flip(head: &mut Head, dns: &Dns, length: usize, key: Key, nonce: Nonce) -> Changed {
-    let mut random = 0;
-    change(head, dns, length, |i, word| {
-        if i.is_multiple_of(WORDS_EACH) {
-            let mut hash = SipHash::new(key);
-            hash.word(nonce.0);
-            random = hash.finish(i as u64, 9);
-        }
-        random.rotate_right(i as u32 & 7) & letters(word)
-    })
+pub fn flip(
+    head: &mut Head,
+    dns: &Dns,
+    length: usize,
+    key: Key,
+    nonce: Nonce,
+    from: Changed,
+) -> Changed {
+    let random = draw(key, nonce.0);
+    // Each of eight words has bits of its own, which come again for the next eight: more than 64 letters
+    // are as good as 64.
+    change(head, dns, length, from, |i, word| random.rotate_right(i as u32 & 7) & letters(word))
 }
 
 /// Whether a question that was changed back has the case that the client chose.
@@ -50,8 +51,8 @@ pub fn is(head: &Head, dns: &Dns, length: usize, case: u32) -> bool {
 
 /// Brings the letters of a question to lower case, as most clients ask.
 #[inline(always)]
-pub fn lower(head: &mut Head, dns: &Dns, length: usize) -> Changed {
-    change(head, dns, length, |_, word| lowered(word).1 >> 2)
+pub fn lower(head: &mut Head, dns: &Dns, length: usize) {
+    change(head, dns, length, Changed::default(), |_, word| lowered(word).1 >> 2);
 }
 
 /// Flips bits in the words of a name, those that the function wants of each.
@@ -60,30 +61,34 @@ fn change(
     head: &mut Head,
     dns: &Dns,
     length: usize,
-    mut bits: impl FnMut(usize, u64) -> u64,
+    from: Changed,
+    bits: impl Fn(usize, u64) -> u64,
 ) -> Changed {
     let start = dns.message + DNS_HEADER;
-    let mut changed = Changed::default();
-    for i in 0..MOST_WORDS {
-        let at = 8 * i;
-        if at + TYPE_AND_CLASS >= length {
-            break;
-        }
+    let name = length.saturating_sub(TYPE_AND_CLASS);
+    let Changed { mut sum, letters: mut lanes } = from;
+    let mut one = |i: usize, at: usize, mask: u64| {
         let word = head.word(start + at);
-        let left = length - TYPE_AND_CLASS - at;
-        let name = if left < 8 { below(left) } else { u64::MAX };
-        let flips = bits(i, word) & name;
+        let flips = bits(i, word) & mask;
         head.flip(start + at, flips);
         // New words in, old ones out, in ones' complement.
-        changed.sum += sum(word ^ flips) + sum(!word);
-        changed.letters += (letters(word) & name).count_ones();
+        sum += sum_of(word ^ flips) + sum_of(!word);
+        lanes += (letters(word) & mask) >> 5;
+    };
+    for i in 0..MOST_WORDS {
+        if i >= name / 8 {
+            break;
+        }
+        one(i, 8 * i, u64::MAX);
     }
-    changed
+    // Counted from the start again: how the loop ended makes no difference to the verifier then.
+    one(name >> 3, name & !7, below(name & 7));
+    Changed { sum, letters: lanes.wrapping_mul(EACH) >> 56 }
 }
 
 /// The four words of 16 bits in a word, added up.
 #[inline(always)]
-pub(crate) fn sum(word: u64) -> u64 {
+pub(crate) fn sum_of(word: u64) -> u64 {
     (word & 0xffff) + (word >> 16 & 0xffff) + (word >> 32 & 0xffff) + (word >> 48)
 }
 
@@ -177,7 +182,7 @@ mod tests {
             let asked = question(&head, &dns, KEY);
             let length = usize::from(asked.length);
             prop_assert!(length != 0);
-            let changed = flip(&mut head, &dns, length, KEY, Nonce(nonce));
+            let changed = flip(&mut head, &dns, length, KEY, Nonce(nonce), Changed::default());
             let left = bytes(&head, sent.len());
             let (name, rest) = (40..sent.len() - 4, sent.len() - 4..sent.len());
             prop_assert!(left[name.clone()].eq_ignore_ascii_case(&sent[name.clone()]));
@@ -188,12 +193,12 @@ mod tests {
             prop_assert_eq!(question(&head, &dns, KEY).hash, asked.hash);
             prop_assert_eq!(folded(summed(&sent) + changed.sum) % 0xffff, summed(&left) % 0xffff);
             let mut back = head.clone();
-            flip(&mut back, &dns, length, KEY, Nonce(nonce));
+            flip(&mut back, &dns, length, KEY, Nonce(nonce), Changed::default());
             prop_assert!(is(&back, &dns, length, asked.case));
             prop_assert_eq!(bytes(&back, sent.len()), sent.clone());
             // Somebody who does not know it.
             if letters > 24 {
-                flip(&mut head, &dns, length, KEY, Nonce(!nonce));
+                flip(&mut head, &dns, length, KEY, Nonce(!nonce), Changed::default());
                 prop_assert!(!is(&head, &dns, length, asked.case));
                 super::lower(&mut head, &dns, length);
                 let lower = bytes(&head, sent.len());
@@ -215,7 +220,7 @@ mod tests {
             let there = ip(&head, 0, sent.len()).unwrap();
             let dns = dns(&head, &there, sent.len()).unwrap();
             let length = question(&head, &dns, KEY).length.into();
-            flip(&mut head, &dns, length, KEY, Nonce(nonce));
+            flip(&mut head, &dns, length, KEY, Nonce(nonce), Changed::default());
             let left = bytes(&head, sent.len());
             for at in 41..sent.len() {
                 counts[at] += u32::from(left[at] != sent[at]);

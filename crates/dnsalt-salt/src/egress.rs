@@ -40,8 +40,8 @@ pub struct Query {
     pub link: u32,
     /// What is asked.
     pub question: Question,
-    /// Whether it is asked in a domain whose case is left alone.
-    pub case_exempt: bool,
+    /// Whether its letters change their case: see [`is_cased`].
+    pub cased: bool,
 }
 
 /// What to leave with.
@@ -68,6 +68,17 @@ pub enum Verdict {
     Drop,
 }
 
+/// Whether the letters of a query change their case. Those of clients that cannot do TCP do not: a server
+/// that does not keep it could not be asked again.
+#[inline(always)]
+pub fn is_cased<T: Tables>(tables: &T, client: Address, server: Address) -> bool {
+    let config = tables.config();
+    config.has(flags::CASE)
+        && !tables.without_tcp(client)
+        && !tables.without_case(server)
+        && !(config.has(flags::LEARN_CASE) && habits::is_left_alone(tables, server))
+}
+
 /// Decides on a query.
 #[inline(always)]
 pub fn query<T: Tables>(tables: &T, query: &Query) -> Verdict {
@@ -76,7 +87,7 @@ pub fn query<T: Tables>(tables: &T, query: &Query) -> Verdict {
     let Some(recent) = tables.recent(place.index) else { return Verdict::Pass };
     let same = recent::find(tables, recent, place, query);
     let may_tcp = !tables.without_tcp(query.client);
-    if same.silent && config.has(flags::LEARN_CASE) {
+    if same.silent != 0 && config.has(flags::LEARN_CASE) {
         habits::unanswered(tables, query.server);
     }
     if let Some((index, state)) = same.itself
@@ -100,7 +111,7 @@ pub fn query<T: Tables>(tables: &T, query: &Query) -> Verdict {
         tables.count(Counter::Identical);
         return Verdict::Drop;
     }
-    let Some((index, salt)) = drawn(tables, query, may_tcp) else {
+    let Some((index, salt)) = drawn(tables, query) else {
         return full(tables, query);
     };
     recent::note(recent, place, index);
@@ -120,11 +131,10 @@ fn left<T: Tables>(tables: &T, answer: bool, salt: Salt) -> Verdict {
 
 /// Claims a slot, and draws a port for it.
 #[inline(always)]
-fn drawn<T: Tables>(tables: &T, query: &Query, may_tcp: bool) -> Option<(u32, Salt)> {
+fn drawn<T: Tables>(tables: &T, query: &Query) -> Option<(u32, Salt)> {
     let draw = tables.draw()?;
     let (index, slot) = claimed(tables, draw)?;
-    let cased = may_tcp && is_cased(tables, query, draw.random >> 63 != 0);
-    let salt = with_port(tables, query, draw, index, slot, cased);
+    let salt = with_port(tables, query, draw, index, slot);
     if salt.is_none() {
         slot::give_back(slot);
     }
@@ -155,7 +165,6 @@ fn with_port<T: Tables>(
     first: Draw,
     index: u32,
     slot: &Slot,
-    cased: bool,
 ) -> Option<Salt> {
     let config = tables.config();
     let (now, lifetime) = (tables.now(), config.lifetime);
@@ -169,7 +178,7 @@ fn with_port<T: Tables>(
                 let id = (random >> 32) as u16;
                 // What was not used of the draw, so that no query is taken for another.
                 let generation = (random >> 48 << 16) ^ (random & 0xfff0);
-                let entry = entry(query, (port, id), cased);
+                let entry = entry(query, (port, id));
                 let state = slot::publish(slot, now, lifetime, generation, &entry);
                 if taken::take(word, seen, index, now.wrapping_add(lifetime)) {
                     return Some(Salt { port, id, case: state.case((port, id)) });
@@ -179,18 +188,6 @@ fn with_port<T: Tables>(
         random = tables.draw()?.random;
     }
     None
-}
-
-/// Whether letters change their case. Those of clients that cannot do TCP do not: a server that does not
-/// keep it could not be asked again.
-#[inline(always)]
-fn is_cased<T: Tables>(tables: &T, query: &Query, toss: bool) -> bool {
-    let config = tables.config();
-    config.has(flags::CASE)
-        && query.question.length != 0
-        && !query.case_exempt
-        && !tables.without_case(query.server)
-        && !(config.has(flags::LEARN_CASE) && habits::is_left_alone(tables, query.server, toss))
 }
 
 /// A port by a draw; each as likely (Lemire 2019), so that not every draw gives one.
@@ -203,7 +200,7 @@ fn port<T: Tables>(tables: &T, random: u64) -> Option<u16> {
 
 /// What a slot is to remember.
 #[inline(always)]
-fn entry(query: &Query, (port, id): (u16, u16), cased: bool) -> Entry {
+fn entry(query: &Query, (port, id): (u16, u16)) -> Entry {
     Entry {
         client: query.client,
         server: query.server,
@@ -215,7 +212,7 @@ fn entry(query: &Query, (port, id): (u16, u16), cased: bool) -> Entry {
         client_id: query.id,
         id,
         server_port: query.server_port,
-        cased,
+        cased: query.cased,
     }
 }
 

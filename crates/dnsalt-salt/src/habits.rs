@@ -31,12 +31,15 @@ const fn seconds(n: u64) -> u32 {
     ((n * 1_000_000_000) >> TIME_SHIFT) as u32
 }
 
-/// Whether the case of a query to a server is to be left alone. `toss` is a random bit.
+/// Whether the case of a query to a server is to be left alone.
 #[inline(always)]
-pub(crate) fn is_left_alone<T: Tables>(tables: &T, server: Address, toss: bool) -> bool {
+pub(crate) fn is_left_alone<T: Tables>(tables: &T, server: Address) -> bool {
     let Some(habit) = find(tables, server) else { return false };
     let now = tables.now();
-    is_known(habit, now) || toss && habit.silent.load() >= SILENT && is_recent(habit, now)
+    is_known(habit, now)
+        || habit.silent.load() >= SILENT
+            && is_recent(habit, now)
+            && tables.draw().is_some_and(|draw| draw.random & 1 != 0)
 }
 
 /// A right reply came, of a query whose case was changed.

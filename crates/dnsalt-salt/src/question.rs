@@ -116,7 +116,7 @@ fn next_case(case: u64, capitals: u64) -> u64 {
     (case.rotate_left(23) ^ capitals).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
-const EACH: u64 = 0x0101_0101_0101_0101;
+pub(crate) const EACH: u64 = 0x0101_0101_0101_0101;
 const TOP: u64 = 0x80 * EACH;
 
 /// The bit in each of eight bytes that tells capitals from other letters.

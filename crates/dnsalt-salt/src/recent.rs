@@ -31,7 +31,7 @@ pub(crate) struct Same {
     /// How many.
     pub(crate) count: u32,
     /// Whether one of them left with its letters in another case, and could long be answered.
-    pub(crate) silent: bool,
+    pub(crate) silent: u32,
     /// The slot of the very same query, asked before, and its state then.
     pub(crate) itself: Option<(u32, State)>,
 }
@@ -39,7 +39,7 @@ pub(crate) struct Same {
 #[inline(always)]
 pub(crate) fn find<T: Tables>(tables: &T, recent: &Recent, place: Place, query: &Query) -> Same {
     let now = tables.now();
-    let mut same = Same { count: 0, silent: false, itself: None };
+    let mut same = Same { count: 0, silent: 0, itself: None };
     for entry in &recent.entries {
         let entry = entry.load();
         if entry == 0 || entry >> SLOT_BITS != place.tag {

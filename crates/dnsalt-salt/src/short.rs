@@ -9,7 +9,7 @@
 //! ```
 
 use crate::Address;
-use crate::case::sum;
+use crate::case::sum_of as sum;
 use crate::head::{DNS_HEADER, Dns, Head, Ip, UDP_HEADER};
 use crate::question::Question;
 

@@ -81,9 +81,15 @@ impl World {
         self.time.fetch_add(units, Relaxed);
     }
 
+    /// Asks.
+    pub(crate) fn query(&self, query: &Query) -> egress::Verdict {
+        let cased = egress::is_cased(self, query.client, query.server);
+        egress::query(self, &Query { cased, ..*query })
+    }
+
     /// Asks, and expects to leave with salt.
     pub(crate) fn salted(&self, query: &Query) -> Salt {
-        match egress::query(self, query) {
+        match self.query(query) {
             egress::Verdict::Salt(salt) => salt,
             other => panic!("{other:?}"),
         }
@@ -166,7 +172,7 @@ pub(crate) fn query(n: u64) -> Query {
         id: (n & 0xffff) as u16,
         link: 2,
         question: Question { hash: draw([5, 6], n), case: 7, length: 17 },
-        case_exempt: false,
+        cased: false,
     }
 }
 
