@@ -104,8 +104,10 @@ fn exempt(list: &[CaseExempt]) -> Result<(Vec<(u32, [u8; 16])>, Vec<Suffix>), Bp
 
 fn suffix(wire: &[u8]) -> Suffix {
     let mut suffix = Suffix { length: wire.len() as u64, ..Suffix::default() };
-    for (word, bytes) in suffix.words.iter_mut().zip(wire.chunks(8)) {
+    let places = suffix.words.iter_mut().zip(&mut suffix.masks);
+    for ((word, mask), bytes) in places.zip(wire.chunks(8)) {
         *word = bytes.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte));
+        *mask = u64::MAX >> (64 - 8 * bytes.len());
     }
     suffix
 }
@@ -194,6 +196,7 @@ mod tests {
         assert_eq!(done.suffixes[0].length, 14);
         assert_eq!(done.suffixes[0].words[0].to_le_bytes(), *b"\x07example");
         assert_eq!(done.suffixes[0].words[1].to_le_bytes(), *b"\x04test\0\0\0");
+        assert_eq!(done.suffixes[0].masks[..3], [u64::MAX, (1 << 48) - 1, 0]);
         let many = (0..17).map(|n| format!("zone{n}.test").parse().unwrap()).collect();
         assert!(plan(exempt(many)).unwrap_err().to_string().contains("16 domains"));
     }

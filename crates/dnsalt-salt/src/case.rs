@@ -92,34 +92,35 @@ pub(crate) fn sum_of(word: u64) -> u64 {
     (word & 0xffff) + (word >> 16 & 0xffff) + (word >> 32 & 0xffff) + (word >> 48)
 }
 
-/// Whether the name of a question ends with one of the suffixes whose case is left alone.
+/// Whether the name of a question ends with one of the suffixes whose case is left alone. Without branches,
+/// which the verifier would follow both ways each time: offsets are masked, whatever they are.
 #[inline(always)]
 pub fn is_exempt<T: Tables>(tables: &T, head: &Head, dns: &Dns, length: usize) -> bool {
     let suffixes = tables.config().suffixes;
+    let end = dns.message + DNS_HEADER + length - TYPE_AND_CLASS;
+    let mut found = 0;
     for index in 0..SUFFIXES {
         if index >= suffixes {
             break;
         }
         let Some(suffix) = tables.suffix(index) else { break };
-        let bytes = suffix.length as usize;
-        if bytes + TYPE_AND_CLASS <= length
-            && ends_with(head, dns.message + DNS_HEADER + length - TYPE_AND_CLASS - bytes, suffix)
-        {
-            return true;
-        }
+        // Negative, so that the highest bit is set, where the name is shorter.
+        let before = (length as u64).wrapping_sub(TYPE_AND_CLASS as u64 + suffix.length);
+        let differ =
+            before >> 63 | difference(head, end.wrapping_sub(suffix.length as usize), suffix);
+        found |= !((differ | differ.wrapping_neg()) >> 63) & 1;
     }
-    false
+    found != 0
 }
 
 #[inline(always)]
-fn ends_with(head: &Head, at: usize, suffix: &Suffix) -> bool {
+fn difference(head: &Head, at: usize, suffix: &Suffix) -> u64 {
     let mut differ = 0;
     for i in 0..SUFFIX_WORDS {
-        let bytes = (suffix.length as usize).saturating_sub(8 * i);
-        let mask = if bytes < 8 { below(bytes) } else { u64::MAX };
-        differ |= (lowered(head.word(at + 8 * i)).0 ^ suffix.words[i]) & mask;
+        differ |=
+            (lowered(head.word(at.wrapping_add(8 * i))).0 ^ suffix.words[i]) & suffix.masks[i];
     }
-    differ == 0
+    differ
 }
 
 const _: () = assert!(MOST_WORDS * 8 + 8 < HEAD);

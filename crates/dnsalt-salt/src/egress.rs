@@ -73,10 +73,10 @@ pub enum Verdict {
 #[inline(always)]
 pub fn is_cased<T: Tables>(tables: &T, client: Address, server: Address) -> bool {
     let config = tables.config();
-    config.has(flags::CASE)
-        && !tables.without_tcp(client)
-        && !tables.without_case(server)
-        && !(config.has(flags::LEARN_CASE) && habits::is_left_alone(tables, server))
+    if !config.has(flags::CASE) || tables.without_tcp(client) || tables.without_case(server) {
+        return false;
+    }
+    !config.has(flags::LEARN_CASE) || !habits::is_left_alone(tables, server)
 }
 
 /// Decides on a query.

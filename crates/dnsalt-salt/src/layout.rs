@@ -150,6 +150,8 @@ pub struct Habit {
 pub struct Suffix {
     /// Labels with their lengths, in lower case, as on the wire; the rest is 0.
     pub words: [u64; SUFFIX_WORDS],
+    /// Which bytes of those are its own.
+    pub masks: [u64; SUFFIX_WORDS],
     /// How many bytes.
     pub length: u64,
 }
@@ -363,7 +365,7 @@ const _: () = {
     assert!(size_of::<Recent>() == 32);
     assert!(size_of::<Server>() == 64);
     assert!(size_of::<Habit>() == 32);
-    assert!(size_of::<Suffix>() == 72);
+    assert!(size_of::<Suffix>() == 136);
     assert!(size_of::<Config>() == 96);
     assert!(size_of::<Event>() == 56);
     assert!(size_of::<Report>() == 64 + HEAD);
