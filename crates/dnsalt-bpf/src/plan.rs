@@ -11,16 +11,19 @@ use crate::BpfError;
 /// Seconds that a lockdown lasts.
 const LOCKDOWN: u64 = 30;
 
+/// Prefixes as the tries have them: lengths and addresses.
+type Keys = Vec<(u32, [u8; 16])>;
+
 /// What goes into the maps.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Plan {
     /// Without key and grace.
     pub(crate) config: Config,
     pub(crate) ports: Vec<u16>,
-    pub(crate) from: Vec<(u32, [u8; 16])>,
-    pub(crate) to: Vec<(u32, [u8; 16])>,
-    pub(crate) no_tcp: Vec<(u32, [u8; 16])>,
-    pub(crate) no_case: Vec<(u32, [u8; 16])>,
+    pub(crate) from: Keys,
+    pub(crate) to: Keys,
+    pub(crate) no_tcp: Keys,
+    pub(crate) no_case: Keys,
     pub(crate) suffixes: Vec<Suffix>,
 }
 
@@ -87,8 +90,7 @@ impl Plan {
 }
 
 /// Prefixes of servers and ends of names whose case is left alone.
-#[allow(clippy::type_complexity)]
-fn exempt(list: &[CaseExempt]) -> Result<(Vec<(u32, [u8; 16])>, Vec<Suffix>), BpfError> {
+fn exempt(list: &[CaseExempt]) -> Result<(Keys, Vec<Suffix>), BpfError> {
     let (mut servers, mut suffixes) = (Vec::new(), Vec::new());
     for one in list {
         match one {
@@ -133,7 +135,7 @@ pub(crate) fn now() -> u64 {
     nanos >> TIME_SHIFT
 }
 
-fn keys(prefixes: &[Prefix]) -> Vec<(u32, [u8; 16])> {
+fn keys(prefixes: &[Prefix]) -> Keys {
     let key = |prefix: &Prefix| {
         let address = Address::from(prefix.address());
         let mut bytes = [0; 16];

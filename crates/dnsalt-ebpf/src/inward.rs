@@ -11,7 +11,8 @@ use dnsalt_salt::question;
 use dnsalt_salt::short::{Way, short};
 
 use crate::filter::{Direction, Link, ip_of_interest};
-use crate::maps::{Kernel, nothing, work};
+use crate::letters::flipped;
+use crate::maps::{Kernel, work};
 use crate::skb::Skb;
 use crate::write;
 
@@ -148,26 +149,13 @@ fn decided() -> u64 {
     work.nonce = 0;
     // Steps of their own, which read anew how long the name is: how often a loop went round makes no
     // difference to the verifier then.
-    let restore = |nonce: Nonce, case| changed_back(nonce.0) && (has_case(case) || lowered());
+    let restore = |nonce: Nonce, case| flipped(nonce.0) && (has_case(case) || lowered());
     match ingress::reply(&kernel, &reply, restore) {
         Verdict::Pass => PASS,
         Verdict::Drop => DROP,
         Verdict::Restore(origin) => number(origin),
         Verdict::Truncate(origin) => number(origin) | TRUNCATE,
     }
-}
-
-/// Changes the letters of the question back.
-#[inline(never)]
-fn changed_back(nonce: u64) -> bool {
-    let Some(work) = work() else { return false };
-    let Some(kernel) = Kernel::of(work) else { return false };
-    work.nonce = nonce;
-    let length = usize::from(work.question.length & 0x1ff);
-    let key = kernel.config().case_key;
-    let from = nothing(&mut work.changed);
-    work.changed = case::flip(&mut work.head, &work.dns, length, key, Nonce(nonce), from);
-    true
 }
 
 /// Whether they have the case that the client chose.

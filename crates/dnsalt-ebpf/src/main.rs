@@ -9,6 +9,7 @@
 
 mod filter;
 mod inward;
+mod letters;
 mod maps;
 mod out;
 mod skb;

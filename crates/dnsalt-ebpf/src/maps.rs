@@ -97,15 +97,6 @@ pub fn work() -> Option<&'static mut Work> {
     WORK.get_ptr_mut(0).map(|work| unsafe { &mut *work })
 }
 
-/// Nothing changed yet; but numbers of which the verifier knows nothing, as it knows of all that came out of
-/// a map. Sums that begin there are alike however often a loop goes round.
-#[inline(always)]
-pub fn nothing(place: &mut Changed) -> Changed {
-    *place = Changed::default();
-    // SAFETY: it was written just now.
-    unsafe { core::ptr::from_ref(place).read_volatile() }
-}
-
 /// The maps at one moment.
 pub struct Kernel {
     config: &'static Config,

@@ -2,7 +2,7 @@
 
 use aya_ebpf::bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC};
 use dnsalt_salt::Tables as _;
-use dnsalt_salt::case::{self, Nonce};
+use dnsalt_salt::case;
 use dnsalt_salt::egress::{self, Query, Salt, Verdict};
 use dnsalt_salt::head::{self, UDP};
 use dnsalt_salt::layout::Counter;
@@ -10,7 +10,8 @@ use dnsalt_salt::question;
 use dnsalt_salt::short::{Way, short};
 
 use crate::filter::{Direction, Link, ip_of_interest};
-use crate::maps::{Kernel, nothing, work};
+use crate::letters::flipped;
+use crate::maps::{Kernel, work};
 use crate::skb::Skb;
 use crate::write;
 
@@ -120,8 +121,8 @@ fn salted(skb: Skb, number: u64) -> i32 {
     let Some(work) = work() else { return TC_ACT_SHOT };
     let mut changed = 0;
     if work.nonce != 0 {
-        changed_case();
         let Some(kernel) = Kernel::of(work) else { return TC_ACT_SHOT };
+        flipped(work.nonce);
         kernel.count(Counter::Cased);
         kernel.add(Counter::CasedLetters, work.changed.letters as u32);
         if !write::name(skb, false) {
@@ -134,17 +135,6 @@ fn salted(skb: Skb, number: u64) -> i32 {
     if written { TC_ACT_UNSPEC } else { TC_ACT_SHOT }
 }
 
-/// Changes the case of its letters.
-#[inline(never)]
-fn changed_case() {
-    let Some(work) = work() else { return };
-    let Some(kernel) = Kernel::of(work) else { return };
-    let length = usize::from(work.question.length & 0x1ff);
-    let (key, nonce) = (kernel.config().case_key, Nonce(work.nonce));
-    let from = nothing(&mut work.changed);
-    work.changed = case::flip(&mut work.head, &work.dns, length, key, nonce, from);
-}
-
 /// Turns the query into an answer with TC=1, which comes in as if from the server.
 #[inline(never)]
 fn answered(skb: Skb, link: Link, number: u64) -> i32 {
@@ -154,7 +144,7 @@ fn answered(skb: Skb, link: Link, number: u64) -> i32 {
     }
     // As the server would: it is changed back where it comes in.
     if work.nonce != 0 {
-        changed_case();
+        flipped(work.nonce);
         if !write::name(skb, true) {
             return TC_ACT_SHOT;
         }

@@ -2,6 +2,8 @@
 
 use core::net::IpAddr;
 
+use crate::word::Word64;
+
 /// An address of either family; IPv4 as IPv6 maps it (RFC 4291 section 2.5.5.2). The words hold the 16
 /// bytes in the order of the wire, the first byte lowest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -27,6 +29,25 @@ impl Address {
         let a = mix(self.high ^ key).wrapping_add(self.low);
         let b = mix(a ^ other.high).wrapping_add(other.low);
         mix(mix(b ^ key))
+    }
+
+    /// Its own place in a table, once it is masked.
+    #[inline(always)]
+    pub(crate) fn place(self, key: u64) -> u32 {
+        self.mixed(Address::default(), key) as u32
+    }
+
+    /// Whether it stands there.
+    #[inline(always)]
+    pub(crate) fn is(self, words: &[Word64; 2]) -> bool {
+        words[0].load() == self.high && words[1].load() == self.low
+    }
+
+    /// Writes it there.
+    #[inline(always)]
+    pub(crate) fn store(self, words: &[Word64; 2]) {
+        words[0].store(self.high);
+        words[1].store(self.low);
     }
 }
 

@@ -19,7 +19,7 @@ pub struct Nonce(pub u64);
 pub struct Changed {
     /// What a checksum over the name has to take in.
     pub sum: u64,
-    /// Letters that there are: bits to guess, as far as 64.
+    /// Letters that there are: bits to guess. More than 64 are as good as 64.
     pub letters: u64,
 }
 

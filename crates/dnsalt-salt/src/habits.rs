@@ -13,6 +13,7 @@
 //! Both are told to user space.
 
 use crate::layout::{Counter, Event, HABITS, Habit, TIME_SHIFT};
+use crate::word::Word16;
 use crate::{Address, Tables};
 
 /// Right replies in another case that make a server one that does not keep it.
@@ -57,7 +58,7 @@ pub(crate) fn kept<T: Tables>(tables: &T, server: Address) {
 #[inline(always)]
 pub(crate) fn broken<T: Tables>(tables: &T, server: Address) {
     if let Some(habit) = entry(tables, server) {
-        strike(tables, habit, server, Kind::Strikes, STRIKES, Counter::WrongCase);
+        strike(tables, habit, &habit.strikes, STRIKES, server, Counter::WrongCase);
     }
 }
 
@@ -79,30 +80,20 @@ pub(crate) fn plain<T: Tables>(tables: &T, server: Address) {
         && habit.silent.load() >= SILENT
         && !is_known(habit, tables.now())
     {
-        strike(tables, habit, server, Kind::Plain, PLAIN, Counter::CaseLearned);
+        strike(tables, habit, &habit.plain, PLAIN, server, Counter::CaseLearned);
     }
 }
 
-/// What is counted towards a day.
-#[derive(Clone, Copy)]
-enum Kind {
-    Strikes,
-    Plain,
-}
-
+/// One more towards a day.
 #[inline(always)]
 fn strike<T: Tables>(
     tables: &T,
     habit: &Habit,
-    server: Address,
-    kind: Kind,
+    count: &Word16,
     enough: u16,
+    server: Address,
     cause: Counter,
 ) {
-    let count = match kind {
-        Kind::Strikes => &habit.strikes,
-        Kind::Plain => &habit.plain,
-    };
     let n = count.load() + 1;
     if n < enough {
         count.store(n);
@@ -135,24 +126,20 @@ fn is_recent(habit: &Habit, now: u32) -> bool {
     now.wrapping_sub(habit.since.load()) <= HOUR
 }
 
+/// The two places at which a server can stand, in one line of the cache.
 #[inline(always)]
-fn place<T: Tables>(tables: &T, server: Address) -> u32 {
-    server.mixed(Address::default(), tables.config().key[1]) as u32 & (HABITS - 1)
+fn places<T: Tables>(tables: &T, server: Address) -> Option<(&Habit, &Habit)> {
+    let place = server.place(tables.config().key[1]) & (HABITS - 1);
+    Some((tables.habit(place)?, tables.habit(place ^ 1)?))
 }
 
-#[inline(always)]
-fn is_of(habit: &Habit, server: Address) -> bool {
-    habit.address[0].load() == server.high && habit.address[1].load() == server.low
-}
-
-/// What is known of a server; each can stand at one of two places, in one line of the cache.
+/// What is known of a server.
 #[inline(always)]
 fn find<T: Tables>(tables: &T, server: Address) -> Option<&Habit> {
-    let place = place(tables, server);
-    let (first, second) = (tables.habit(place)?, tables.habit(place ^ 1)?);
-    if is_of(first, server) {
+    let (first, second) = places(tables, server)?;
+    if server.is(&first.address) {
         Some(first)
-    } else if is_of(second, server) {
+    } else if server.is(&second.address) {
         Some(second)
     } else {
         None
@@ -166,8 +153,7 @@ fn entry<T: Tables>(tables: &T, server: Address) -> Option<&Habit> {
     let Some(habit) = find(tables, server) else {
         let habit = free(tables, server, now)?;
         habit.until.store(0);
-        habit.address[0].store(server.high);
-        habit.address[1].store(server.low);
+        server.store(&habit.address);
         begin(habit, now);
         return Some(habit);
     };
@@ -180,8 +166,7 @@ fn entry<T: Tables>(tables: &T, server: Address) -> Option<&Habit> {
 /// Which of the two places of a server gives way: that of the one of whom nothing is known, or less lately.
 #[inline(always)]
 fn free<T: Tables>(tables: &T, server: Address, now: u32) -> Option<&Habit> {
-    let place = place(tables, server);
-    let (first, second) = (tables.habit(place)?, tables.habit(place ^ 1)?);
+    let (first, second) = places(tables, server)?;
     let age = |habit: &Habit| now.wrapping_sub(habit.since.load());
     let first_goes = match (is_known(first, now), is_known(second, now)) {
         (false, true) => true,

@@ -65,13 +65,7 @@ pub(crate) fn unsolicited<T: Tables>(tables: &T, server: Address) {
 
 #[inline(always)]
 fn place<T: Tables>(tables: &T, server: Address) -> Option<&Server> {
-    let hash = server.mixed(Address::default(), tables.config().key[1]);
-    tables.server(hash as u32 & (SERVERS - 1))
-}
-
-#[inline(always)]
-fn is_of(place: &Server, server: Address) -> bool {
-    place.address[0].load() == server.high && place.address[1].load() == server.low
+    tables.server(server.place(tables.config().key[1]) & (SERVERS - 1))
 }
 
 #[inline(always)]
@@ -81,7 +75,7 @@ fn is_locked_until(until: u32, now: u32) -> bool {
 
 #[inline(always)]
 fn is_locked_at(place: &Server, server: Address, now: u32) -> bool {
-    is_locked_until(place.locked_until.load(), now) && is_of(place, server)
+    is_locked_until(place.locked_until.load(), now) && server.is(&place.address)
         || is_locked_until(place.all_locked_until.load(), now)
 }
 
@@ -109,13 +103,12 @@ fn lock<T: Tables>(tables: &T, place: &Server, server: Address, now: u32, cause:
     let until = now.wrapping_add(tables.config().lockdown) | 1;
     // In this order, as another processor may be at it: it writes the address first.
     let locked = is_locked_until(place.locked_until.load(), now);
-    let is_of = is_of(place, server);
+    let is_of = server.is(&place.address);
     let begun = if locked && !is_of {
         prolong(&place.all_locked_until, until, now)
     } else {
         if !is_of {
-            place.address[0].store(server.high);
-            place.address[1].store(server.low);
+            server.store(&place.address);
         }
         prolong(&place.locked_until, until, now)
     };

@@ -151,10 +151,8 @@ pub fn claim(slot: &Slot, seen: State, now: u32, random: u64) -> bool {
 #[inline(always)]
 pub fn publish(slot: &Slot, now: u32, lifetime: u32, random: u64, entry: &Entry) -> State {
     slot.question.store(entry.question);
-    slot.client[0].store(entry.client.high);
-    slot.client[1].store(entry.client.low);
-    slot.server[0].store(entry.server.high);
-    slot.server[1].store(entry.server.low);
+    entry.client.store(&slot.client);
+    entry.server.store(&slot.server);
     slot.case.store(entry.case);
     slot.link.store(folded(entry.link));
     slot.port.store(entry.port);
@@ -221,13 +219,11 @@ pub fn renew(slot: &Slot, state: State, now: u32, lifetime: u32) -> bool {
 /// The client of a slot.
 #[inline(always)]
 pub fn is_client(slot: &Slot, client: Address) -> bool {
-    slot.client[0].load() == client.high && slot.client[1].load() == client.low
+    client.is(&slot.client)
 }
 
 /// The server of a slot, with its port.
 #[inline(always)]
 pub fn is_server(slot: &Slot, server: Address, port: u16) -> bool {
-    slot.server[0].load() == server.high
-        && slot.server[1].load() == server.low
-        && slot.server_port.load() == port
+    server.is(&slot.server) && slot.server_port.load() == port
 }

@@ -104,31 +104,24 @@ pub(crate) fn measures() -> Vec<Scenario> {
 fn protections() -> [Protection; 7] {
     let with = |engine, policy| Protection { engine, policy };
     let plain = Settings::default;
+    // What each query has for itself: no limit to guesses.
+    let unlimited = |case| {
+        let policy = Settings {
+            on_near_miss: Some(OnNearMiss::Drop),
+            lockdown_after: Some(0),
+            lockdown_unsolicited: Some(0),
+            case: Some(case),
+            ..plain()
+        };
+        with(Engine::Salt, policy)
+    };
     [
         with(Engine::None, plain()),
         with(Engine::Recipe, plain()),
         with(Engine::Nat, plain()),
         with(Engine::Nat, Settings { per_query: Some(true), ..plain() }),
-        with(
-            Engine::Salt,
-            Settings {
-                on_near_miss: Some(OnNearMiss::Drop),
-                lockdown_after: Some(0),
-                lockdown_unsolicited: Some(0),
-                case: Some(Case::Off),
-                ..plain()
-            },
-        ),
-        with(
-            Engine::Salt,
-            Settings {
-                on_near_miss: Some(OnNearMiss::Drop),
-                lockdown_after: Some(0),
-                lockdown_unsolicited: Some(0),
-                case: Some(Case::On),
-                ..plain()
-            },
-        ),
+        unlimited(Case::Off),
+        unlimited(Case::On),
         with(Engine::Salt, plain()),
     ]
 }
