@@ -16,6 +16,9 @@ use crate::{Host, LabError, Running};
 /// How long a resolver may take until it answers.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// How often it is started until it does.
+const STARTS: u8 = 3;
+
 /// What the resolver says, on its host.
 const SAID: &str = "/run/resolver.log";
 
@@ -75,10 +78,24 @@ impl Victim {
         }
     }
 
-    /// Starts it, and waits until it resolves both zones.
+    /// Starts it, and waits until it resolves both zones. BIND that begins on a busy machine has been seen
+    /// to hang for good with what it was asked first ("shut down hung fetch"): then it starts again.
     pub(super) fn start(self, network: &Network, count: u8) -> Result<Resolver, LabError> {
+        for _ in 0..STARTS {
+            let resolver = self.run(network, count)?;
+            if resolves(network)? {
+                return Ok(resolver);
+            }
+        }
         let host = &network.resolver;
-        let resolver = match self {
+        let script = format!("{} resolves", self.title());
+        let stderr = host.sh(&format!("tail -n 2 {SAID} || true"))?;
+        Err(LabError::Script { host: host.name().to_owned(), script, stderr })
+    }
+
+    fn run(self, network: &Network, count: u8) -> Result<Resolver, LabError> {
+        let host = &network.resolver;
+        Ok(match self {
             Victim::BindFixed => {
                 let fixed = format!("query-source address * port {FIXED};");
                 Resolver::Program(bind(host, &fixed)?)
@@ -87,22 +104,24 @@ impl Victim {
             Victim::Dnsmasq => Resolver::Program(dnsmasq(host, count)?),
             Victim::Unbound => Resolver::Program(unbound(host)?),
             Victim::Legacy => Resolver::Legacy(Legacy::start(host, count)?),
-        };
-        let mut client = Client::new(&network.client)?;
-        let begun = Instant::now();
-        for zone in [BANK, ATTACK] {
-            // A new name each time: an error may be kept.
-            let mut tries = 0..;
-            while client.asks(&format!("ready{}.{zone}", tries.next().unwrap_or(0)))?.is_none() {
-                if begun.elapsed() > PATIENCE {
-                    let script = format!("{} resolves", self.title());
-                    let stderr = host.sh(&format!("tail -n 2 {SAID} || true"))?;
-                    return Err(LabError::Script { host: host.name().to_owned(), script, stderr });
-                }
+        })
+    }
+}
+
+/// Whether it resolves both zones before the patience ends.
+fn resolves(network: &Network) -> Result<bool, LabError> {
+    let mut client = Client::new(&network.client)?;
+    let begun = Instant::now();
+    for zone in [BANK, ATTACK] {
+        // A new name each time: an error may be kept.
+        let mut tries = 0..;
+        while client.asks(&format!("ready{}.{zone}", tries.next().unwrap_or(0)))?.is_none() {
+            if begun.elapsed() > PATIENCE {
+                return Ok(false);
             }
         }
-        Ok(resolver)
     }
+    Ok(true)
 }
 
 /// One that runs; it ends when this is dropped.
@@ -115,7 +134,8 @@ pub(super) enum Resolver {
 fn bind(host: &Host, options: &str) -> Result<Running, LabError> {
     // Over the machine's own, in the host's private mounts: AppArmor lets named read nowhere else.
     host.sh(&format!(
-        "mount -t tmpfs tmpfs /etc/bind; mount -t tmpfs tmpfs /var/cache/bind
+        "mountpoint -q /etc/bind || mount -t tmpfs tmpfs /etc/bind
+        mountpoint -q /var/cache/bind || mount -t tmpfs tmpfs /var/cache/bind
         cat > /etc/bind/root <<'END'
 .  3600 NS a.root.test.
 a.root.test. 3600 A {ROOT}
