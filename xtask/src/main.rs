@@ -49,6 +49,9 @@ enum Verb {
     /// Measure, beside what a user would take instead
     #[command(subcommand)]
     Bench(Bench),
+    /// What `bench path` compares with; it starts this itself
+    #[command(hide = true)]
+    RewriteInUserSpace,
     /// Write the man pages
     Man {
         /// Where to; made if it is not there
@@ -78,6 +81,7 @@ fn main() -> ExitCode {
         Verb::Kernels(options) => kernels::run(&options),
         Verb::Package(options) => package::run(&options),
         Verb::TestPackages(options) => package::test::run(&options),
+        Verb::RewriteInUserSpace => bench::userspace::run(),
         Verb::Bench(Bench::Check(options)) => bench::check(&options),
         Verb::Bench(Bench::Path(options)) => bench::path::run(&options),
         Verb::Bench(Bench::Packet(options)) => bench::packet::run(&options),

@@ -33,7 +33,7 @@ use std::path::Path;
 
 use aya::maps::{Array, Map, MapData, PerCpuArray};
 use dnsalt_policy::Policy;
-use dnsalt_salt::layout::{Config, Counter};
+use dnsalt_salt::layout::{ADDRESSES, Config, Counter};
 
 pub use attach::Hook;
 pub use counters::name as counter_name;
@@ -105,8 +105,8 @@ fn put_in(pins: &Pins, plan: &Plan, interfaces: &[String], hook: Hook) -> Result
     let before = object.config()?;
     // Maps that were made and never used belong to an installation that was interrupted.
     let first = before.key == [0, 0];
-    (config.key, config.case_key) =
-        if first { (object::key()?, object::key()?) } else { (before.key, before.case_key) };
+    (config.key, config.nonce_key) =
+        if first { (object::key()?, object::key()?) } else { (before.key, before.nonce_key) };
     write(&mut object, plan)?;
     let others = others(pins, interfaces);
     let settled = !first && others.is_empty() && incomplete(pins, interfaces, hook).is_empty();
@@ -140,10 +140,15 @@ fn write(object: &mut Object, plan: &Plan) -> Result<(), BpfError> {
         ("TO", &plan.to),
         ("NO_TCP", &plan.no_tcp),
         ("NO_CASE", &plan.no_case),
+        ("POOL", &plan.pool),
     ] {
         object.set_prefixes(name, prefixes)?;
     }
-    object.set_entries("SUFFIXES", (0..).zip(plan.suffixes.iter().copied().map(Plain)))
+    object.set_entries("SUFFIXES", (0..).zip(plan.suffixes.iter().copied().map(Plain)))?;
+    for (first, ranges) in [0, ADDRESSES / 2].into_iter().zip(&plan.addresses) {
+        object.set_entries("ADDRESSES", (first..).zip(ranges.iter().copied().map(Plain)))?;
+    }
+    Ok(())
 }
 
 /// What restores first, on all interfaces, then what salts. Whoever kills us between leaves programs that
@@ -234,6 +239,12 @@ impl Installed {
     }
 }
 
+/// A map that is pinned.
+fn pinned(pins: &Pins, name: &'static str) -> Result<Map, BpfError> {
+    let data = MapData::from_pin(pins.path(name)).map_err(failed(name))?;
+    Map::from_map_data(data).map_err(failed(name))
+}
+
 /// What is installed in this network namespace; none if nothing is.
 ///
 /// # Errors
@@ -243,10 +254,7 @@ pub fn installed(bpffs: &Path) -> Result<Option<Installed>, BpfError> {
     if !pins.fit()? {
         return Ok(None);
     }
-    let map = |name: &'static str| {
-        let data = MapData::from_pin(pins.path(name)).map_err(failed(name))?;
-        Map::from_map_data(data).map_err(failed(name))
-    };
+    let map = |name: &'static str| pinned(&pins, name);
     let config = Array::<_, Plain<Config>>::try_from(map("CONFIG")?).map_err(failed("CONFIG"))?;
     let config = config.get(&0, 0).map_err(failed("CONFIG"))?.0;
     let counted = PerCpuArray::<_, u64>::try_from(map("COUNTERS")?).map_err(failed("COUNTERS"))?;

@@ -7,7 +7,7 @@ use aya::maps::{Array, LpmTrie, Map, MapData, MapError, PerCpuArray, PerCpuValue
 use aya::programs::SchedClassifier;
 use aya::util::nr_cpus;
 use aya::{Ebpf, EbpfLoader, Pod};
-use dnsalt_salt::layout::{Config, Random, Suffix};
+use dnsalt_salt::layout::{Config, Random, Range, Suffix};
 
 use crate::pins::Pins;
 use crate::{BpfError, plan};
@@ -58,6 +58,8 @@ unsafe impl Pod for Plain<Config> {}
 unsafe impl Pod for Plain<Random> {}
 // SAFETY: as above.
 unsafe impl Pod for Plain<Suffix> {}
+// SAFETY: as above.
+unsafe impl Pod for Plain<Range> {}
 // SAFETY: as above.
 unsafe impl Pod for Plain<[u16; 65536]> {}
 

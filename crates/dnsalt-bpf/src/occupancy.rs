@@ -4,23 +4,25 @@ use std::mem::offset_of;
 use std::net::IpAddr;
 use std::path::Path;
 
-use aya::maps::MapData;
+use aya::maps::{Array, MapData};
 use dnsalt_salt::Address;
-use dnsalt_salt::layout::{SLOTS, Server, Slot, WAYS};
+use dnsalt_salt::layout::{Range, SLOTS, Server, Slot, WAYS};
+use dnsalt_salt::pool::source_of;
 use dnsalt_salt::slot::{State, lasts};
 use dnsalt_salt::taken::way;
 
-use crate::object::failed;
+use crate::object::{Plain, failed};
 use crate::pins::Pins;
 use crate::syscall::{Entry, scan};
-use crate::{BpfError, installed, pins_in, plan};
+use crate::{BpfError, installed, pinned, pins_in, plan};
 
 /// What is in the tables now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Occupancy {
     /// Ports that are drawn from: each can be taken once in every way.
     pub ports: u32,
-    /// Queries that wait for their replies, by the way of the table that their client and server have.
+    /// Queries that wait for their replies, by the way of the table that their source address and server
+    /// have.
     pub outstanding: [u32; WAYS as usize],
     /// Servers that are asked over TCP alone, for now. Where that is so of all that share a place of the
     /// table, they count as one.
@@ -55,12 +57,18 @@ pub fn occupancy(bpffs: &Path) -> Result<Option<Occupancy>, BpfError> {
     let Some(installed) = installed(bpffs)? else { return Ok(None) };
     let pins = pins_in(bpffs)?;
     let now = now();
-    let mut found = Occupancy { ports: installed.config.ports, ..Occupancy::default() };
-    let key = installed.config.key[0];
+    let config = &installed.config;
+    let mut found = Occupancy { ports: config.ports, ..Occupancy::default() };
+    let ranges = Array::<_, Plain<Range>>::try_from(pinned(&pins, "ADDRESSES")?);
+    let ranges = ranges.map_err(failed("ADDRESSES"))?;
+    let range = |index: u32| ranges.get(&index, 0).ok().map(|range| range.0);
     look(&pins, "SLOTS", &mut |_, entry| {
-        if state(entry).is_outstanding(now) {
-            let [client, server] = [offset_of!(Slot, client), offset_of!(Slot, server)];
-            let way = way(key, address(entry, client), address(entry, server));
+        let state = state(entry);
+        if state.is_outstanding(now) {
+            let [client, server] =
+                [offset_of!(Slot, client), offset_of!(Slot, server)].map(|at| address(entry, at));
+            let source = source_of(config, range, client, server, state.generation());
+            let way = way(config.key[0], source, server);
             found.outstanding[way as usize % WAYS as usize] += 1;
         }
     })?;

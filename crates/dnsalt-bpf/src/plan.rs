@@ -4,7 +4,9 @@ use dnsalt_policy::{
     Case, CaseExempt, Family, Fragments, OnFull, OnNearMiss, Policy, Prefix, Protocol, Source,
 };
 use dnsalt_salt::Address;
-use dnsalt_salt::layout::{Config, DNS_PORTS, PREFIXES, SUFFIXES, Suffix, TIME_SHIFT, flags};
+use dnsalt_salt::layout::{
+    Config, DNS_PORTS, PREFIXES, Range, SUFFIXES, Suffix, TIME_SHIFT, flags,
+};
 
 use crate::BpfError;
 
@@ -24,16 +26,16 @@ pub(crate) struct Plan {
     pub(crate) to: Keys,
     pub(crate) no_tcp: Keys,
     pub(crate) no_case: Keys,
+    pub(crate) pool: Keys,
     pub(crate) suffixes: Vec<Suffix>,
+    /// Of IPv4, and of IPv6.
+    pub(crate) addresses: [Vec<Range>; 2],
 }
 
 impl Plan {
     pub(crate) fn of(policy: &Policy) -> Result<Self, BpfError> {
         if !policy.protocols().contains(&Protocol::Udp) {
             return Err(BpfError::Unsupported("salt for TCP alone"));
-        }
-        if matches!(policy.source(), Source::Pool(_)) {
-            return Err(BpfError::Unsupported("pool of source addresses (--source)"));
         }
         if policy.per_query() {
             return Err(BpfError::Unsupported(
@@ -57,13 +59,18 @@ impl Plan {
         let (from, to) = (keys(&both(Policy::from)), keys(&both(Policy::to)));
         let no_tcp = keys(&options.no_tcp);
         let (no_case, suffixes) = exempt(&options.case_exempt)?;
+        let addresses = Family::BOTH.map(|family| match policy.source() {
+            Source::Pool(pool) => pool.choices(family),
+            Source::Masquerade | Source::Keep => Vec::new(),
+        });
+        let pool = keys(&addresses.concat());
         if [&from, &to, &no_tcp, &no_case].iter().any(|list| list.len() > PREFIXES as usize) {
             return Err(BpfError::Unsupported("room for more than 1024 prefixes"));
         }
         let set = |on: bool, flag: u32| if on { flag } else { 0 };
         let config = Config {
             key: [0, 0],
-            case_key: [0, 0],
+            nonce_key: [0, 0],
             lifetime: units(u64::from(options.lifetime)),
             grace_until: 0,
             lockdown_after: u32::from(options.lockdown_after),
@@ -73,7 +80,8 @@ impl Plan {
             ports_rest: u32::try_from((1_u64 << 32) % u64::from(count)).unwrap_or(0),
             flags: set(options.on_full == OnFull::Drop, flags::DROP_WHEN_FULL)
                 | set(options.on_near_miss == OnNearMiss::Drop, flags::BELIEVE_AFTER_MISS)
-                | set(options.fragments == Fragments::Drop, flags::NO_FRAGMENTS)
+                // All but the first fragment would not find the client.
+                | set(options.fragments == Fragments::Drop || !pool.is_empty(), flags::NO_FRAGMENTS)
                 | set(!from.is_empty(), flags::SOME_CLIENTS)
                 | set(!to.is_empty(), flags::SOME_SERVERS)
                 | set(!no_tcp.is_empty(), flags::SOME_WITHOUT_TCP)
@@ -83,9 +91,11 @@ impl Plan {
             dns_ports,
             lockdown_unsolicited: options.lockdown_unsolicited,
             suffixes: u32::try_from(suffixes.len()).unwrap_or(0),
+            addresses: addresses.each_ref().map(|list| u32::try_from(list.len()).unwrap_or(0)),
             zero: 0,
         };
-        Ok(Plan { config, ports, from, to, no_tcp, no_case, suffixes })
+        let addresses = addresses.map(|list| list.into_iter().map(range).collect());
+        Ok(Plan { config, ports, from, to, no_tcp, no_case, pool, suffixes, addresses })
     }
 }
 
@@ -102,6 +112,20 @@ fn exempt(list: &[CaseExempt]) -> Result<(Keys, Vec<Suffix>), BpfError> {
         return Err(BpfError::Unsupported("room for more than 16 domains in case-exempt"));
     }
     Ok((keys(&servers), suffixes))
+}
+
+/// What is drawn of a prefix: all bits that are not its own.
+fn range(prefix: Prefix) -> Range {
+    let own = match prefix.family() {
+        Family::V4 => 96 + u32::from(prefix.length()),
+        Family::V6 => u32::from(prefix.length()),
+    };
+    let drawn = u128::MAX.checked_shr(own).unwrap_or(0);
+    Range {
+        first: Address::from(prefix.address()),
+        // Not as an IPv4 address, whatever they look like.
+        drawn: Address::from_bytes(drawn.to_be_bytes()),
+    }
 }
 
 fn suffix(wire: &[u8]) -> Suffix {
@@ -204,10 +228,28 @@ mod tests {
     }
 
     #[test]
+    fn of_addresses_and_prefixes_all_other_bits_are_drawn() {
+        let source = "192.0.2.16/28,198.51.100.7,2001:db8::/64".parse().unwrap();
+        let plan = plan(Settings { source: Some(source), ..Settings::default() }).unwrap();
+        let shown = |range: &Range| {
+            let last = Address {
+                high: range.first.high | range.drawn.high,
+                low: range.first.low | range.drawn.low,
+            };
+            format!("{} {}", std::net::IpAddr::from(range.first), std::net::IpAddr::from(last))
+        };
+        let [v4, v6] =
+            plan.addresses.each_ref().map(|all| all.iter().map(shown).collect::<Vec<_>>());
+        assert_eq!(v4, ["198.51.100.7 198.51.100.7", "192.0.2.16 192.0.2.31"]);
+        assert_eq!(v6, ["2001:db8:: 2001:db8::ffff:ffff:ffff:ffff"]);
+        assert_eq!((plan.config.addresses, plan.pool.len()), ([2, 1], 3));
+        assert!(plan.config.has(flags::NO_FRAGMENTS));
+    }
+
+    #[test]
     fn what_only_nat_can_do_is_refused() {
         for settings in [
             Settings { per_query: Some(true), ..Settings::default() },
-            Settings { source: Some("192.0.2.1".parse().unwrap()), ..Settings::default() },
             Settings { proto: Some(vec![Protocol::Tcp]), ..Settings::default() },
             Settings { dns_port: Some((1..10).collect()), ..Settings::default() },
         ] {

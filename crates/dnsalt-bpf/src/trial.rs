@@ -57,7 +57,7 @@ impl Trial {
         let mut object = Object::alone()?;
         let mut config = plan.config;
         config.key = crate::object::key()?;
-        config.case_key = crate::object::key()?;
+        config.nonce_key = crate::object::key()?;
         write(&mut object, &plan)?;
         object.set_config(config)?;
         let nothing = syscall::load_nothing().map_err(BpfError::Trial)?;

@@ -56,7 +56,7 @@ fn taken_up(skb: Skb, offset: u32) -> Kind {
     if ip.later_fragment {
         let unwanted = ip.protocol == UDP
             && kernel.config().has(flags::NO_FRAGMENTS)
-            && kernel.in_scope(ip.dst, ip.src);
+            && kernel.expects(ip.dst, ip.src);
         return if unwanted { Kind::Unreadable } else { Kind::Other };
     }
     match (ip.protocol, ip.v6) {
@@ -91,12 +91,12 @@ fn is_reply(skb: Skb) -> Kind {
         let (src, _) = head::ports(&work.head, ip.transport);
         let hides = ip.more_fragments
             && kernel.config().is_dns_port(src)
-            && kernel.in_scope(ip.dst, ip.src);
+            && kernel.expects(ip.dst, ip.src);
         return if hides { unreadable(&kernel) } else { Kind::Other };
     };
     if !dns.is_reply()
         || !kernel.config().is_dns_port(dns.src_port)
-        || !kernel.in_scope(ip.dst, ip.src)
+        || !kernel.expects(ip.dst, ip.src)
     {
         return Kind::Other;
     }
@@ -125,8 +125,8 @@ fn number(origin: Origin) -> u64 {
 }
 
 #[inline(always)]
-fn origin(number: u64) -> Origin {
-    Origin { port: (number >> 16) as u16, id: number as u16 }
+fn origin(number: u64) -> [u16; 2] {
+    [(number >> 16) as u16, number as u16]
 }
 
 #[inline(never)]
@@ -137,7 +137,7 @@ fn decided() -> u64 {
     work.question = question::of_length(&work.head, &work.dns, length, kernel.config().key);
     let reply = Reply {
         server: work.ip.src,
-        client: work.ip.dst,
+        to: work.ip.dst,
         server_port: work.dns.src_port,
         port: work.dns.dst_port,
         id: work.dns.id,
@@ -150,12 +150,14 @@ fn decided() -> u64 {
     // Steps of their own, which read anew how long the name is: how often a loop went round makes no
     // difference to the verifier then.
     let restore = |nonce: Nonce, case| flipped(nonce.0) && (has_case(case) || lowered());
-    match ingress::reply(&kernel, &reply, restore) {
-        Verdict::Pass => PASS,
-        Verdict::Drop => DROP,
-        Verdict::Restore(origin) => number(origin),
-        Verdict::Truncate(origin) => number(origin) | TRUNCATE,
-    }
+    let (origin, truncate) = match ingress::reply(&kernel, &reply, restore) {
+        Verdict::Pass => return PASS,
+        Verdict::Drop => return DROP,
+        Verdict::Restore(origin) => (origin, 0),
+        Verdict::Truncate(origin) => (origin, TRUNCATE),
+    };
+    work.other = origin.client;
+    number(origin) | truncate
 }
 
 /// Whether they have the case that the client chose.
@@ -179,7 +181,6 @@ fn lowered() -> bool {
 #[inline(never)]
 fn restored(skb: Skb, number: u64) -> i32 {
     let Some(work) = work() else { return TC_ACT_SHOT };
-    let origin = origin(number);
     let mut changed = 0;
     if work.nonce != 0 {
         if !write::name(skb, false) {
@@ -188,7 +189,8 @@ fn restored(skb: Skb, number: u64) -> i32 {
         changed = work.changed.sum;
     }
     let from = [work.dns.dst_port, work.dns.id];
-    let written = write::destination(skb, work, from, [origin.port, origin.id], changed);
+    let written = write::destination(skb, work, from, origin(number), changed)
+        && write::address(skb, false);
     if written { TC_ACT_UNSPEC } else { TC_ACT_SHOT }
 }
 
@@ -199,14 +201,9 @@ fn truncated(skb: Skb, number: u64) -> i32 {
     if work.ip.options || work.question.length == 0 {
         return TC_ACT_SHOT;
     }
-    let origin = origin(number);
-    let way = Way {
-        src: work.ip.src,
-        src_port: work.dns.src_port,
-        dst: work.ip.dst,
-        dst_port: origin.port,
-        id: origin.id,
-    };
+    let [dst_port, id] = origin(number);
+    let way =
+        Way { src: work.ip.src, src_port: work.dns.src_port, dst: work.other, dst_port, id };
     let short = short(&work.head, &work.ip, &work.dns, &work.question, &way);
     let written = (work.nonce == 0 || write::name(skb, true))
         && write::short(skb, work.offset, &work.ip, &short);
@@ -239,6 +236,7 @@ fn quotes() -> bool {
     let length = work.length as usize;
     let Some(quoted) = head::ip(&work.head, transport + ICMP_HEADER, length) else { return false };
     work.dns.message = transport;
+    work.other = work.ip.dst;
     work.ip = quoted;
     quoted.protocol == UDP && !quoted.later_fragment
 }
@@ -259,12 +257,12 @@ fn translated(skb: Skb) -> i32 {
     if is_reply
         || unclear
         || !kernel.config().is_dns_port(dst_port)
-        || !kernel.in_scope(quoted.src, quoted.dst)
+        || !kernel.expects(quoted.src, quoted.dst)
     {
         return TC_ACT_UNSPEC;
     }
     let quote =
-        Quote { client: quoted.src, server: quoted.dst, port: src_port, server_port: dst_port };
+        Quote { source: quoted.src, server: quoted.dst, port: src_port, server_port: dst_port };
     let origin = match icmp::error(&kernel, &quote) {
         icmp::Verdict::Pass => return TC_ACT_UNSPEC,
         icmp::Verdict::Drop => return TC_ACT_SHOT,
@@ -273,6 +271,17 @@ fn translated(skb: Skb) -> i32 {
     let id = if has_id { work.head.be16(quoted.transport + 8) } else { origin.id };
     let from = [src_port, id];
     let to = [origin.port, origin.id];
+    let moves = origin.client != quoted.src;
+    if moves && work.other != quoted.src {
+        // It is not for whom it quotes.
+        kernel.count(Counter::IcmpDropped);
+        return TC_ACT_SHOT;
+    }
     let written = write::quote(skb, work.offset, work.dns.message, quoted, has_id, from, to);
-    if written { TC_ACT_UNSPEC } else { TC_ACT_SHOT }
+    work.other = origin.client;
+    if written && (!moves || write::quoted_address(skb, ICMP_HEADER as u32)) {
+        TC_ACT_UNSPEC
+    } else {
+        TC_ACT_SHOT
+    }
 }

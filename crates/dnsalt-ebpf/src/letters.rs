@@ -12,7 +12,7 @@ pub fn flipped(nonce: u64) -> bool {
     let Some(kernel) = Kernel::of(work) else { return false };
     work.nonce = nonce;
     let length = usize::from(work.question.length & 0x1ff);
-    let key = kernel.config().case_key;
+    let key = kernel.config().nonce_key;
     let from = nothing(&mut work.changed);
     work.changed = flip(&mut work.head, &work.dns, length, key, Nonce(nonce), from);
     true

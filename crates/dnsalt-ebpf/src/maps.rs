@@ -9,11 +9,11 @@ use aya_ebpf::maps::{Array, PerCpuArray, RingBuf};
 use dnsalt_salt::case::Changed;
 use dnsalt_salt::head::{Dns, HEAD, Head, Ip};
 use dnsalt_salt::layout::{
-    self, COUNTERS as KINDS, Config, Counter, Event, HABITS as HABIT_PLACES, Habit, NEAR,
+    self, ADDRESSES as ADDRESS_PLACES, COUNTERS as KINDS, Config, Counter, Event, HABITS as HABIT_PLACES, Habit, NEAR,
     RECENT as RECENT_PLACES, SERVERS as SERVER_PLACES, SLOTS as SLOT_PLACES,
     SUFFIXES as SUFFIX_PLACES, Server, Slot, Suffix, TAKEN as TAKEN_PLACES, TIME_SHIFT, flags,
 };
-use dnsalt_salt::layout::{PASSED as PASSED_PLACES, Random, Recent, Report, Told};
+use dnsalt_salt::layout::{PASSED as PASSED_PLACES, Random, Range, Recent, Report, Told};
 use dnsalt_salt::question::Question;
 use dnsalt_salt::siphash::draw;
 use dnsalt_salt::word::Word32;
@@ -36,6 +36,8 @@ static HABITS: Array<Habit> = Array::with_max_entries(HABIT_PLACES, 0);
 #[map]
 static SUFFIXES: Array<Suffix> = Array::with_max_entries(SUFFIX_PLACES, 0);
 #[map]
+static ADDRESSES: Array<Range> = Array::with_max_entries(ADDRESS_PLACES, 0);
+#[map]
 static PASSED: Array<Word32> = Array::with_max_entries(PASSED_PLACES, 0);
 #[map]
 static RANDOM: PerCpuArray<Random> = PerCpuArray::with_max_entries(1, 0);
@@ -52,7 +54,8 @@ static TO: LpmTrie<[u8; 16], u8> = LpmTrie::with_max_entries(layout::PREFIXES, B
 #[map]
 static NO_TCP: LpmTrie<[u8; 16], u8> =
     LpmTrie::with_max_entries(layout::PREFIXES, BPF_F_NO_PREALLOC);
-
+#[map]
+static POOL: LpmTrie<[u8; 16], u8> = LpmTrie::with_max_entries(layout::PREFIXES, BPF_F_NO_PREALLOC);
 #[map]
 static NO_CASE: LpmTrie<[u8; 16], u8> =
     LpmTrie::with_max_entries(layout::PREFIXES, BPF_F_NO_PREALLOC);
@@ -81,6 +84,9 @@ pub struct Work {
     pub question: Question,
     /// What its letters change by; 0 if they do not.
     pub nonce: u64,
+    /// What takes the place of the client's address, or what its address stands for. In an error of ICMP
+    /// first whom that is for.
+    pub other: Address,
     /// What was changed of them.
     pub changed: Changed,
     /// Whether they change.
@@ -179,6 +185,11 @@ impl Tables for Kernel {
     }
 
     #[inline(always)]
+    fn address(&self, index: u32) -> Option<&Range> {
+        ADDRESSES.get(index)
+    }
+
+    #[inline(always)]
     fn passed(&self, index: u32) -> Option<&Word32> {
         PASSED.get(index)
     }
@@ -207,9 +218,18 @@ impl Tables for Kernel {
     }
 
     #[inline(always)]
-    fn in_scope(&self, client: Address, server: Address) -> bool {
-        (!self.config.has(flags::SOME_CLIENTS) || has(&FROM, client))
-            && (!self.config.has(flags::SOME_SERVERS) || has(&TO, server))
+    fn has_client(&self, client: Address) -> bool {
+        !self.config.has(flags::SOME_CLIENTS) || has(&FROM, client)
+    }
+
+    #[inline(always)]
+    fn has_server(&self, server: Address) -> bool {
+        !self.config.has(flags::SOME_SERVERS) || has(&TO, server)
+    }
+
+    #[inline(always)]
+    fn in_pool(&self, address: Address) -> bool {
+        has(&POOL, address)
     }
 
     #[inline(always)]

@@ -47,13 +47,19 @@ fn is_query(skb: Skb) -> bool {
     let Some(work) = work() else { return false };
     let Some(kernel) = Kernel::of(work) else { return false };
     let Some(dns) = head::dns(&work.head, &work.ip, work.length as usize) else { return false };
-    if dns.is_reply()
-        || !kernel.config().is_dns_port(dns.dst_port)
-        || !kernel.in_scope(work.ip.src, work.ip.dst)
-    {
+    if dns.is_reply() || !kernel.config().is_dns_port(dns.dst_port) {
         return false;
     }
-    if skb.is_several() {
+    let has_pool = kernel.config().has_pool_for(work.ip.dst);
+    if !kernel.in_scope(work.ip.src, work.ip.dst) {
+        // What comes back for it comes to where all is dropped that was not asked for.
+        if has_pool && kernel.in_pool(work.ip.src) {
+            dnsalt_salt::pass(&kernel, work.ip.src, dns.src_port);
+        }
+        return false;
+    }
+    // The other fragments would leave with the address that they have.
+    if skb.is_several() || has_pool && work.ip.more_fragments {
         kernel.count(Counter::Unsalted);
         dnsalt_salt::pass(&kernel, work.ip.src, dns.src_port);
         return false;
@@ -113,6 +119,7 @@ fn decided(skb: Skb) -> u64 {
         Verdict::Answer(salt) => (salt, ANSWER),
     };
     work.nonce = salt.case.map_or(0, |nonce| nonce.0);
+    work.other = salt.source;
     number(salt) | answer
 }
 
@@ -131,7 +138,8 @@ fn salted(skb: Skb, number: u64) -> i32 {
         changed = work.changed.sum;
     }
     let from = [work.dns.src_port, work.dns.id];
-    let written = write::source(skb, work, from, salt(number), changed);
+    let written = write::source(skb, work, from, salt(number), changed)
+        && write::address(skb, true);
     if written { TC_ACT_UNSPEC } else { TC_ACT_SHOT }
 }
 
@@ -151,7 +159,7 @@ fn answered(skb: Skb, link: Link, number: u64) -> i32 {
     }
     let [port, id] = salt(number);
     let way =
-        Way { src: work.ip.dst, src_port: work.dns.dst_port, dst: work.ip.src, dst_port: port, id };
+        Way { src: work.ip.dst, src_port: work.dns.dst_port, dst: work.other, dst_port: port, id };
     let short = short(&work.head, &work.ip, &work.dns, &work.question, &way);
     if !write::short(skb, work.offset, &work.ip, &short) {
         return TC_ACT_SHOT;

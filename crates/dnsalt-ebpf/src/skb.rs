@@ -2,10 +2,10 @@
 
 use core::mem::size_of_val;
 
-use aya_ebpf::bindings::{__sk_buff, BPF_F_INGRESS, BPF_F_MARK_MANGLED_0, BPF_F_RECOMPUTE_CSUM};
+use aya_ebpf::bindings::{__sk_buff, BPF_F_INGRESS, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR, BPF_F_RECOMPUTE_CSUM};
 use aya_ebpf::check_bounds_signed;
 use aya_ebpf::helpers::generated::{
-    bpf_l4_csum_replace, bpf_redirect, bpf_skb_change_tail, bpf_skb_load_bytes, bpf_skb_store_bytes,
+    bpf_l3_csum_replace, bpf_l4_csum_replace, bpf_redirect, bpf_skb_change_tail, bpf_skb_load_bytes, bpf_skb_store_bytes,
 };
 use aya_ebpf::programs::TcContext;
 use dnsalt_salt::head::HEAD;
@@ -136,6 +136,23 @@ impl Skb {
         let flags = if mangled { u64::from(BPF_F_MARK_MANGLED_0) } else { 0 };
         // SAFETY: numbers.
         unsafe { bpf_l4_csum_replace(self.raw, offset, 0, changed, flags) == 0 }
+    }
+
+    /// The same for an address, which the checksum takes in from the IP header; what the card is still to sum
+    /// up has it already.
+    #[inline(always)]
+    pub fn mend_pseudo(self, offset: u32, changed: u64, mangled: bool) -> bool {
+        let mangled = if mangled { u64::from(BPF_F_MARK_MANGLED_0) } else { 0 };
+        let flags = u64::from(BPF_F_PSEUDO_HDR) | mangled;
+        // SAFETY: numbers.
+        unsafe { bpf_l4_csum_replace(self.raw, offset, 0, changed, flags) == 0 }
+    }
+
+    /// Mends the checksum of an IPv4 header.
+    #[inline(always)]
+    pub fn mend_header(self, offset: u32, changed: u64) -> bool {
+        // SAFETY: numbers.
+        unsafe { bpf_l3_csum_replace(self.raw, offset, 0, changed, 0) == 0 }
     }
 
     /// Cuts the packet, or brings it to a length.

@@ -1,5 +1,6 @@
 //! Changes to a packet: each with its checksum.
 
+use dnsalt_salt::Address;
 use dnsalt_salt::head::{DNS_HEADER, Ip};
 use dnsalt_salt::question::MOST_WORDS;
 use dnsalt_salt::short::Short;
@@ -13,6 +14,8 @@ const DST_PORT: u32 = 2;
 const CHECKSUM: u32 = 6;
 /// Where the query ID stands, from the UDP header on.
 const ID: u32 = 8;
+/// Where the checksum stands in an IPv4 header.
+const IP_CHECKSUM: u32 = 10;
 /// Where the checksum stands in an ICMP header.
 const ICMP_CHECKSUM: u32 = 2;
 
@@ -69,6 +72,54 @@ pub fn name(skb: Skb, rewrite: bool) -> bool {
     }
     // Counted from the start again: how the loop ended makes no difference to the verifier then.
     length & 7 == 0 || put(length & !7, length & 7)
+}
+
+/// Another address in the IP header, if there is to be another: that of the source, or of the destination.
+#[inline(never)]
+pub fn address(skb: Skb, is_source: bool) -> bool {
+    let Some(work) = work() else { return false };
+    let old = if is_source { work.ip.src } else { work.ip.dst };
+    if old == work.other {
+        return true;
+    }
+    let changed = old.difference(work.other);
+    skb.mend_pseudo(transport(work.offset, &work.ip) + CHECKSUM, changed, true)
+        && put(skb, work.offset, work.ip.v6, is_source, changed, work.other)
+}
+
+/// Writes an address into the IP header.
+#[inline(always)]
+fn put(skb: Skb, offset: u32, v6: bool, is_source: bool, changed: u64, to: Address) -> bool {
+    if v6 {
+        // There is no sum in this header that would make up for it in that of the whole packet.
+        skb.rewrite(offset + if is_source { 8 } else { 24 }, &to, 16)
+    } else {
+        put_v4(skb, offset, is_source, changed, to)
+    }
+}
+
+#[inline(always)]
+fn put_v4(skb: Skb, offset: u32, is_source: bool, changed: u64, to: Address) -> bool {
+    skb.mend_header(offset + IP_CHECKSUM, changed)
+        && skb.store(offset + if is_source { 12 } else { 16 }, &((to.low >> 32) as u32))
+}
+
+/// Another address in an error of ICMP, as whom it is for and, in what it quotes, as the source.
+#[inline(never)]
+pub fn quoted_address(skb: Skb, icmp_header: u32) -> bool {
+    let Some(work) = work() else { return false };
+    let icmp = work.offset + work.dns.message as u32;
+    let quoted = icmp + icmp_header;
+    let changed = work.ip.src.difference(work.other);
+    // What IPv4 quotes has a sum of its own, which makes up for the address; ICMP there has no pseudo header.
+    let quote = if work.ip.v6 {
+        skb.mend(icmp + ICMP_CHECKSUM, changed, false)
+            && skb.store(quoted + 8, &work.other)
+            && skb.mend_pseudo(icmp + ICMP_CHECKSUM, changed, false)
+    } else {
+        put_v4(skb, quoted, true, changed, work.other)
+    };
+    quote && put(skb, work.offset, work.ip.v6, false, changed, work.other)
 }
 
 /// Another source port and query ID in what an error of ICMP quotes. The checksum that is quoted stays:

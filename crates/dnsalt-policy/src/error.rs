@@ -63,12 +63,12 @@ pub enum PolicyError {
     CaseExempt(String),
     /// Neither a keyword nor addresses.
     #[error(
-        "`{0}` is not a source; use masquerade, keep, an address, or a pool like 192.0.2.1-192.0.2.4"
+        "`{0}` is not a source; use masquerade, keep, an address, a pool like 192.0.2.1-192.0.2.4, or a prefix"
     )]
     Source(String),
     /// An address that no reply could come back to.
     #[error("{0} cannot be a source address: no reply would find its way back")]
-    UnusableSource(std::net::IpAddr),
+    UnusableSource(crate::Prefix),
     /// First above last, or of two families.
     #[error("`{0}` is an empty pool: its first address must be below its last, in the same family")]
     EmptyPool(String),

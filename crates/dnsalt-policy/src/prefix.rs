@@ -13,6 +13,11 @@ use crate::{Family, PolicyError};
 pub struct Prefix(IpNet);
 
 impl Prefix {
+    /// That which an address lies in; none where no prefix has this length.
+    pub fn of(address: IpAddr, length: u8) -> Option<Self> {
+        IpNet::new(address, length).ok().map(|net| Prefix(net.trunc()))
+    }
+
     /// IPv4 or IPv6.
     pub fn family(self) -> Family {
         Family::of(self.0.addr())
@@ -36,6 +41,12 @@ impl Prefix {
     /// Whether the address lies in it.
     pub fn contains(self, address: IpAddr) -> bool {
         self.0.contains(&address)
+    }
+}
+
+impl From<IpAddr> for Prefix {
+    fn from(address: IpAddr) -> Self {
+        Prefix(address.into())
     }
 }
 

@@ -223,11 +223,10 @@ fn check(mut policy: Policy) -> Result<Policy, PolicyError> {
     if families.is_empty() {
         return Err(PolicyError::NoFamily);
     }
-    if let Source::Pool(pool) = &policy.source {
-        let stray = pool.addresses().iter().find(|a| !families.contains(&Family::of(**a)));
-        if let Some(&address) = stray {
-            return Err(PolicyError::SourceFamily { address, family: Family::of(address) });
-        }
+    if let Source::Pool(pool) = &policy.source
+        && let Some(address) = pool.stranger(&families)
+    {
+        return Err(PolicyError::SourceFamily { address, family: Family::of(address) });
     }
     if policy.per_query && !policy.protocols.contains(&Protocol::Udp) {
         return Err(PolicyError::PerQueryNeedsUdp);

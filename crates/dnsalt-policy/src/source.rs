@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-use crate::{Family, PolicyError};
+use crate::{Family, PolicyError, Prefix};
 
 /// Where salted queries come from, as servers see it.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -14,7 +14,8 @@ pub enum Source {
     Masquerade,
     /// The address they have; only the port changes. For gateways that route without NAT.
     Keep,
-    /// One of these, drawn for each flow; a family without one is masqueraded.
+    /// One of these, drawn for each flow, or by the salt engine for each query. The nat engine masquerades a
+    /// family without one, the salt engine leaves it alone.
     Pool(Pool),
 }
 
@@ -22,25 +23,61 @@ pub enum Source {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pool {
     addresses: Vec<IpAddr>,
+    prefixes: Vec<Prefix>,
 }
 
 impl Pool {
     /// More than these is refused: each is a rule or an element of a map.
     pub const MOST: usize = 256;
 
-    /// The addresses of one family, in the order given.
+    /// The addresses of one family that were given one by one or as a range, in that order.
     pub fn of(&self, family: Family) -> Vec<IpAddr> {
         self.addresses.iter().copied().filter(|address| Family::of(*address) == family).collect()
     }
 
-    /// All addresses, in the order given; never empty, none twice.
+    /// All addresses that were given one by one or as a range, in that order; none twice.
     pub fn addresses(&self) -> &[IpAddr] {
         &self.addresses
+    }
+
+    /// Whole prefixes that are routed to this machine.
+    pub fn prefixes(&self) -> &[Prefix] {
+        &self.prefixes
+    }
+
+    /// Addresses and prefixes of one family: what is drawn from, each as likely.
+    pub fn choices(&self, family: Family) -> Vec<Prefix> {
+        let addresses = self.addresses.iter().copied().map(Prefix::from);
+        addresses
+            .chain(self.prefixes.iter().copied())
+            .filter(|one| one.family() == family)
+            .collect()
+    }
+
+    /// Bits that a draw of one family adds, at most: log2 of the number of addresses in the smallest of what
+    /// is drawn from, and of how much there is to draw from.
+    pub fn bits(&self, family: Family) -> f64 {
+        let choices = self.choices(family);
+        let whole = if family == Family::V4 { 32 } else { 128 };
+        let least = choices.iter().map(|one| whole - one.length()).min().unwrap_or(0);
+        (choices.len().max(1) as f64).log2() + f64::from(least)
+    }
+
+    /// A family of which it has something.
+    fn has(&self, family: Family) -> bool {
+        !self.choices(family).is_empty()
+    }
+
+    /// The first address of a family that none of some has.
+    pub(crate) fn stranger(&self, families: &[Family]) -> Option<IpAddr> {
+        let other =
+            Family::BOTH.into_iter().find(|one| !families.contains(one) && self.has(*one))?;
+        self.choices(other).first().map(|one| one.address())
     }
 }
 
 impl Source {
-    /// The addresses to draw from for a family; empty where the family is masqueraded or kept.
+    /// The single addresses to draw from for a family; empty where the family is masqueraded or kept.
     pub fn pool(&self, family: Family) -> Vec<IpAddr> {
         match self {
             Source::Pool(pool) => pool.of(family),
@@ -52,28 +89,38 @@ impl Source {
 impl FromStr for Source {
     type Err = PolicyError;
 
-    /// `masquerade`, `keep`, or addresses and `FIRST-LAST` pools with commas between.
+    /// `masquerade`, `keep`, or addresses, `FIRST-LAST` pools and prefixes with commas between.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text {
             "masquerade" => return Ok(Source::Masquerade),
             "keep" => return Ok(Source::Keep),
             _ => {}
         }
-        let mut addresses = Vec::new();
-        for part in text.split(',') {
-            for address in part_addresses(part.trim(), text)? {
+        let (mut addresses, mut prefixes) = (Vec::new(), Vec::new());
+        for part in text.split(',').map(str::trim) {
+            if part.contains('/') {
+                let prefix = part.parse::<Prefix>()?;
+                if unusable(prefix.address()) || prefix.length() < SHORTEST {
+                    return Err(PolicyError::UnusableSource(prefix));
+                }
+                if !prefixes.contains(&prefix) {
+                    prefixes.push(prefix);
+                }
+                continue;
+            }
+            for address in part_addresses(part, text)? {
                 if unusable(address) {
-                    return Err(PolicyError::UnusableSource(address));
+                    return Err(PolicyError::UnusableSource(address.into()));
                 }
                 if !addresses.contains(&address) {
                     addresses.push(address);
                 }
             }
-            if addresses.len() > Pool::MOST {
-                return Err(PolicyError::BigPool { text: text.to_owned(), most: Pool::MOST });
-            }
         }
-        Ok(Source::Pool(Pool { addresses }))
+        if addresses.len() + prefixes.len() > Pool::MOST {
+            return Err(PolicyError::BigPool { text: text.to_owned(), most: Pool::MOST });
+        }
+        Ok(Source::Pool(Pool { addresses, prefixes }))
     }
 }
 
@@ -89,12 +136,16 @@ impl fmt::Display for Source {
             Source::Masquerade => f.write_str("masquerade"),
             Source::Keep => f.write_str("keep"),
             Source::Pool(pool) => {
-                let all: Vec<_> = pool.addresses.iter().map(ToString::to_string).collect();
-                f.write_str(&all.join(","))
+                let addresses = pool.addresses.iter().map(ToString::to_string);
+                let prefixes = pool.prefixes.iter().map(ToString::to_string);
+                f.write_str(&addresses.chain(prefixes).collect::<Vec<_>>().join(","))
             }
         }
     }
 }
+
+/// No prefix that is shorter is routed to a single machine.
+const SHORTEST: u8 = 16;
 
 /// The addresses of `A` or `A-B`.
 fn part_addresses(part: &str, whole: &str) -> Result<Vec<IpAddr>, PolicyError> {
@@ -143,11 +194,26 @@ mod tests {
             ("192.0.2.1", "192.0.2.1"),
             ("192.0.2.1-192.0.2.3", "192.0.2.1,192.0.2.2,192.0.2.3"),
             ("192.0.2.1,2001:db8::1-2001:db8::2,192.0.2.1", "192.0.2.1,2001:db8::1,2001:db8::2"),
+            ("2001:db8:1::/64, 192.0.2.1", "192.0.2.1,2001:db8:1::/64"),
         ] {
             assert_eq!(text.parse::<Source>().unwrap().to_string(), shown);
         }
         let source: Source = "192.0.2.1,2001:db8::1".parse().unwrap();
         assert_eq!(source.pool(Family::V6), ["2001:db8::1".parse::<IpAddr>().unwrap()]);
+    }
+
+    #[test]
+    fn bits_are_of_what_can_be_drawn() {
+        let has = |text: &str, family, bits: f64| match text.parse().unwrap() {
+            Source::Pool(pool) => (pool.bits(family) - bits).abs() < 1e-9,
+            other => panic!("{other}"),
+        };
+        assert!(has("192.0.2.1-192.0.2.4", Family::V4, 2.0));
+        assert!(has("192.0.2.1-192.0.2.4", Family::V6, 0.0));
+        assert!(has("192.0.2.16/28", Family::V4, 4.0));
+        assert!(has("2001:db8::/64,2001:db8:1::/64", Family::V6, 65.0));
+        // Whoever guesses that it is the single one is right half of the time.
+        assert!(has("2001:db8::/64,2001:db8:1::1", Family::V6, 1.0));
     }
 
     #[test]
@@ -163,5 +229,8 @@ mod tests {
             PolicyError::UnusableSource(_) | PolicyError::BigPool { .. }
         ));
         assert!(matches!(error("127.0.0.1"), PolicyError::UnusableSource(_)));
+        assert!(matches!(error("ff02::/64"), PolicyError::UnusableSource(_)));
+        assert!(matches!(error("8.0.0.0/8"), PolicyError::UnusableSource(_)));
+        assert!(matches!(error("192.0.2.1/28"), PolicyError::HostBits { .. }));
     }
 }

@@ -2,6 +2,7 @@
 
 use core::net::IpAddr;
 
+use crate::case::sum_of;
 use crate::word::Word64;
 
 /// An address of either family; IPv4 as IPv6 maps it (RFC 4291 section 2.5.5.2). The words hold the 16
@@ -20,6 +21,37 @@ impl Address {
     #[inline(always)]
     pub fn v4(bytes: u32) -> Self {
         Address { high: 0, low: u64::from(bytes) << 32 | 0xffff_0000 }
+    }
+
+    /// From its 16 bytes in the order of the wire.
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        let word =
+            |at: usize| bytes[at..at + 8].iter().rev().fold(0, |w, b| w << 8 | u64::from(*b));
+        Address { high: word(0), low: word(8) }
+    }
+
+    /// What stands at this place.
+    #[inline(always)]
+    pub(crate) fn of(words: &[Word64; 2]) -> Self {
+        Address { high: words[0].load(), low: words[1].load() }
+    }
+
+    /// Whether it is one of IPv6.
+    #[inline(always)]
+    pub fn is_v6(self) -> bool {
+        self.high != 0 || self.low as u32 != 0xffff_0000
+    }
+
+    /// Whether it is one of a link alone: `fe80::/10` (RFC 4291 section 2.5.6).
+    #[inline(always)]
+    pub(crate) fn is_link_local(self) -> bool {
+        self.high & 0xc0ff == 0x80fe
+    }
+
+    /// What a checksum has to take in where this becomes another.
+    #[inline(always)]
+    pub fn difference(self, to: Address) -> u64 {
+        sum_of(to.high) + sum_of(to.low) + sum_of(!self.high) + sum_of(!self.low)
     }
 
     /// Mixed with another and a key into a number that nobody outside can foresee or arrange. Not as
@@ -64,9 +96,7 @@ impl From<IpAddr> for Address {
             IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
             IpAddr::V6(v6) => v6.octets(),
         };
-        let word =
-            |at: usize| bytes[at..at + 8].iter().rev().fold(0, |w, b| w << 8 | u64::from(*b));
-        Address { high: word(0), low: word(8) }
+        Address::from_bytes(bytes)
     }
 }
 

@@ -15,7 +15,7 @@ use crate::servers;
 use crate::slot::{self, Entry, State, TAINTED};
 use crate::tables::{Draw, pass};
 use crate::taken::{self, Taken};
-use crate::{Address, Tables};
+use crate::{Address, Tables, pool};
 
 /// Draws before the ports count as full. Where half of them are taken, all fail for one query of 65,536.
 const DRAWS: u32 = 16;
@@ -53,6 +53,8 @@ pub struct Salt {
     pub id: u16,
     /// What letters change by, if they do.
     pub case: Option<Nonce>,
+    /// The source address.
+    pub source: Address,
 }
 
 /// What to do with a query.
@@ -94,10 +96,11 @@ pub fn query<T: Tables>(tables: &T, query: &Query) -> Verdict {
         && let Some(slot) = tables.slot(index)
     {
         let (port, id) = (slot.port.load(), slot.id.load());
-        let salt = Salt { port, id, case: state.case((port, id)) };
+        let source = pool::source(tables, query.client, query.server, state.generation());
+        let salt = Salt { port, id, case: state.case((port, id)), source };
         let now = tables.now();
         if slot::renew(slot, state, now, config.lifetime) {
-            let place = taken::place(config.key[0], query.client, query.server, salt.port);
+            let place = taken::place(config.key[0], source, query.server, salt.port);
             if let Some(word) = tables.taken(place) {
                 taken::renew(word, index, now.wrapping_add(config.lifetime));
             }
@@ -168,7 +171,10 @@ fn with_port<T: Tables>(
 ) -> Option<Salt> {
     let config = tables.config();
     let (now, lifetime) = (tables.now(), config.lifetime);
-    let way = taken::place(config.key[0], query.client, query.server, 0);
+    // What is not used of the draw, so that no query is taken for another.
+    let generation = (first.random >> 48 << 16) ^ (first.random & 0xfff0);
+    let source = pool::source(tables, query.client, query.server, generation);
+    let way = taken::place(config.key[0], source, query.server, 0);
     let mut random = first.random;
     for _ in 0..DRAWS {
         if let Some(port) = port(tables, random) {
@@ -176,12 +182,10 @@ fn with_port<T: Tables>(
             let seen = Taken::of(word);
             if !seen.waits(now, lifetime) {
                 let id = (random >> 32) as u16;
-                // What was not used of the draw, so that no query is taken for another.
-                let generation = (random >> 48 << 16) ^ (random & 0xfff0);
                 let entry = entry(query, (port, id));
                 let state = slot::publish(slot, now, lifetime, generation, &entry);
                 if taken::take(word, seen, index, now.wrapping_add(lifetime)) {
-                    return Some(Salt { port, id, case: state.case((port, id)) });
+                    return Some(Salt { port, id, case: state.case((port, id)), source });
                 }
             }
         }

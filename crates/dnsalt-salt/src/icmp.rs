@@ -4,15 +4,15 @@
 
 use crate::ingress::Origin;
 use crate::layout::Counter;
-use crate::slot::{is_client, is_server, is_still};
+use crate::slot::{is_server, is_source, is_still};
 use crate::tables::is_let_through;
 use crate::{Address, Tables, taken};
 
 /// What is quoted of a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quote {
-    /// Who asked.
-    pub client: Address,
+    /// From which address it left.
+    pub source: Address,
     /// Who was asked.
     pub server: Address,
     /// From which port it left.
@@ -36,22 +36,23 @@ pub enum Verdict {
 #[inline(always)]
 pub fn error<T: Tables>(tables: &T, quote: &Quote) -> Verdict {
     let config = tables.config();
-    let place = taken::place(config.key[0], quote.client, quote.server, quote.port);
+    let place = taken::place(config.key[0], quote.source, quote.server, quote.port);
     let Some(word) = tables.taken(place) else { return Verdict::Pass };
     let now = tables.now();
     if let Some((_, slot, state)) = taken::find(tables, word, quote.port, now)
         && state.is_outstanding(now)
         && is_still(slot, state)
-        && is_client(slot, quote.client)
         && is_server(slot, quote.server, quote.server_port)
+        && is_source(tables, slot, state, quote.source)
     {
-        let origin = Origin { port: slot.client_port.load(), id: slot.client_id.load() };
+        let client = Address::of(&slot.client);
+        let origin = Origin { client, port: slot.client_port.load(), id: slot.client_id.load() };
         if is_still(slot, state) {
             tables.count(Counter::IcmpTranslated);
             return Verdict::Translate(origin);
         }
     }
-    if is_let_through(tables, quote.client, quote.port) {
+    if is_let_through(tables, quote.source, quote.port) {
         return Verdict::Pass;
     }
     tables.count(Counter::IcmpDropped);

@@ -12,7 +12,7 @@
 use crate::case::Nonce;
 use crate::layout::{Counter, Event, PORT_BITS, Slot, WAYS, flags};
 use crate::question::Question;
-use crate::slot::{self, DONE, LIVE, State, TAINTED, is_client, is_server, is_still};
+use crate::slot::{self, DONE, LIVE, State, TAINTED, is_client, is_server, is_source, is_still};
 use crate::tables::is_let_through;
 use crate::{Address, Tables, taken};
 use crate::{habits, servers};
@@ -22,8 +22,8 @@ use crate::{habits, servers};
 pub struct Reply {
     /// Who sent it.
     pub server: Address,
-    /// Whom it is for.
-    pub client: Address,
+    /// Whom it is for: the client, or the address that its query left with.
+    pub to: Address,
     /// From which port.
     pub server_port: u16,
     /// To which port.
@@ -43,6 +43,8 @@ pub struct Reply {
 /// What to put back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Origin {
+    /// Who asked.
+    pub client: Address,
     /// The port that the client chose.
     pub port: u16,
     /// The query ID that the client chose.
@@ -71,13 +73,13 @@ pub fn reply<T: Tables>(
     restore: impl FnOnce(Nonce, u32) -> bool,
 ) -> Verdict {
     let config = tables.config();
-    let place = taken::place(config.key[0], reply.client, reply.server, reply.port);
+    let place = taken::place(config.key[0], reply.to, reply.server, reply.port);
     let Some(word) = tables.taken(place) else { return Verdict::Pass };
     let now = tables.now();
     let Some((taken, slot, state)) = taken::find(tables, word, reply.port, now) else {
         return unasked(tables, reply);
     };
-    if state.is_outstanding(now) && is_still(slot, state) && is_asked(slot, reply) {
+    if state.is_outstanding(now) && is_still(slot, state) && is_asked(tables, slot, state, reply) {
         let id = slot.id.load();
         if id != reply.id {
             return near_miss(tables, reply, Counter::WrongId, id);
@@ -90,7 +92,7 @@ pub fn reply<T: Tables>(
         taken::leave(word, taken);
         return verdict;
     }
-    if is_asked(slot, reply)
+    if is_asked(tables, slot, state, reply)
         && slot.id.load() == reply.id
         && slot.question.load() == reply.question.hash
         && is_still(slot, state)
@@ -106,10 +108,10 @@ pub fn reply<T: Tables>(
 }
 
 #[inline(always)]
-fn is_asked(slot: &Slot, reply: &Reply) -> bool {
+fn is_asked<T: Tables>(tables: &T, slot: &Slot, state: State, reply: &Reply) -> bool {
     slot.port.load() == reply.port
-        && is_client(slot, reply.client)
         && is_server(slot, reply.server, reply.server_port)
+        && is_source(tables, slot, state, reply.to)
 }
 
 #[inline(always)]
@@ -127,7 +129,8 @@ fn right<T: Tables>(
     restore: impl FnOnce(Nonce, u32) -> bool,
 ) -> Verdict {
     let config = tables.config();
-    let origin = Origin { port: slot.client_port.load(), id: slot.client_id.load() };
+    let client = Address::of(&slot.client);
+    let origin = Origin { client, port: slot.client_port.load(), id: slot.client_id.load() };
     let nonce = state.case((reply.port, reply.id));
     let case = slot.case.load();
     let same_case = reply.question.length == 0
@@ -155,7 +158,7 @@ fn right<T: Tables>(
             (None, _) => habits::plain(tables, reply.server),
         }
     }
-    if (doubtful || in_pieces || !same_case) && !tables.without_tcp(reply.client) {
+    if (doubtful || in_pieces || !same_case) && !tables.without_tcp(client) {
         tables.count(Counter::Truncated);
         return Verdict::Truncate(origin);
     }
@@ -166,7 +169,7 @@ fn right<T: Tables>(
 /// A reply to a port at which nobody waits for this server.
 #[inline(always)]
 fn unasked<T: Tables>(tables: &T, reply: &Reply) -> Verdict {
-    if is_let_through(tables, reply.client, reply.port) {
+    if is_let_through(tables, reply.to, reply.port) {
         tables.count(Counter::Passed);
         return Verdict::Pass;
     }
@@ -193,7 +196,7 @@ fn near_miss_of<T: Tables>(tables: &T, reply: &Reply, counter: Counter, wanted: 
 #[inline(always)]
 fn event_of(reply: &Reply, counter: Counter, wanted_id: u16) -> Event {
     Event {
-        client: reply.client,
+        client: reply.to,
         server: reply.server,
         counter: counter as u32,
         port: reply.port,
@@ -204,16 +207,21 @@ fn event_of(reply: &Reply, counter: Counter, wanted_id: u16) -> Event {
     }
 }
 
-/// Taints whatever waits at the port that was hit; whether anything does.
+/// Taints whatever waits at the port that was hit; whether anything does. Where source addresses are drawn,
+/// a hit is one with any of them: the one guess that an attacker has is one for all.
 #[inline(always)]
 fn taint_all<T: Tables>(tables: &T, reply: &Reply) -> bool {
     let now = tables.now();
+    let any_address = tables.config().has_pool_for(reply.server);
     let mut any = false;
     for way in 0..WAYS {
         let place = way << PORT_BITS | u32::from(reply.port);
         let Some(word) = tables.taken(place) else { continue };
         let Some((_, slot, state)) = taken::find(tables, word, reply.port, now) else { continue };
-        if state.is_outstanding(now) && is_still(slot, state) && is_client(slot, reply.client) {
+        if state.is_outstanding(now)
+            && is_still(slot, state)
+            && (any_address || is_client(slot, reply.to))
+        {
             slot::taint(slot, state);
             any = true;
         }

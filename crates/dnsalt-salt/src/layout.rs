@@ -8,6 +8,7 @@
 //!   SERVERS  array of Server    [hash of an address]  what was forged, lockdown
 //!   HABITS   array of Habit     [hash of an address]  which servers do not keep the case of letters
 //!   SUFFIXES array of Suffix                          domains whose case is left alone
+//!   ADDRESSES array of Range    IPv4, then IPv6       source addresses to draw from
 //!   PASSED   array of Word32    [hash of a client]    left as they were, as the table was full
 //!   CONFIG   one Config, PORTS one list of ports, KEYS and COUNTERS per CPU, EVENTS a ring of Report
 //! ```
@@ -39,6 +40,8 @@ pub const SUFFIXES: u32 = 16;
 pub const SUFFIX_WORDS: usize = 8;
 /// Places for queries that were passed on as they were.
 pub const PASSED: u32 = 1 << 16;
+/// Source addresses and prefixes of them to draw from, at most: half of them are of IPv4.
+pub const ADDRESSES: u32 = 1 << 9;
 /// Ports that DNS is asked on, at most.
 pub const DNS_PORTS: usize = 8;
 
@@ -48,7 +51,7 @@ pub const EVENTS: u32 = 1 << 16;
 pub const EVENTS_A_SECOND: u32 = 64;
 /// Bits of a time that are below about a second.
 pub const SECOND_BITS: u32 = 6;
-/// Prefixes in each of the maps `FROM`, `TO` and `NO_TCP`, at most.
+/// Prefixes in each of the maps `FROM`, `TO`, `NO_TCP`, `NO_CASE` and `POOL`, at most.
 pub const PREFIXES: u32 = 1024;
 
 /// Time is counted in units of 2^24 ns, 16.8 ms. In most places 32 bits of it are kept, which wrap after
@@ -156,6 +159,16 @@ pub struct Suffix {
     pub length: u64,
 }
 
+/// A source address, or a prefix of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Range {
+    /// The address, or the first of them.
+    pub first: Address,
+    /// Bits that are drawn.
+    pub drawn: Address,
+}
+
 /// Where the random numbers of a CPU come from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
@@ -182,8 +195,8 @@ pub struct Told {
 pub struct Config {
     /// For hashes of questions and places in tables. Must not change while queries are outstanding.
     pub key: Key,
-    /// Which letters change their case. Must not change, either.
-    pub case_key: Key,
+    /// Which letters change their case, and which source address is taken. Must not change, either.
+    pub nonce_key: Key,
     /// Until when replies that no query waits for are let through: they may answer what was asked
     /// before the engine was there. In units of time since boot, which do not wrap here.
     pub grace_until: u64,
@@ -207,6 +220,8 @@ pub struct Config {
     pub lockdown_unsolicited: u32,
     /// How many of `SUFFIXES` there are.
     pub suffixes: u32,
+    /// How many of `ADDRESSES` there are of IPv4, and of IPv6; 0 if source addresses stay as they are.
+    pub addresses: [u32; 2],
     /// Not used.
     pub zero: u32,
 }
@@ -366,7 +381,8 @@ const _: () = {
     assert!(size_of::<Server>() == 64);
     assert!(size_of::<Habit>() == 32);
     assert!(size_of::<Suffix>() == 136);
-    assert!(size_of::<Config>() == 96);
+    assert!(size_of::<Range>() == 32);
+    assert!(size_of::<Config>() == 104);
     assert!(size_of::<Event>() == 56);
     assert!(size_of::<Report>() == 64 + HEAD);
     assert!(SLOTS == 1 << 19);

@@ -32,6 +32,7 @@ pub mod head;
 pub mod icmp;
 pub mod ingress;
 pub mod layout;
+pub mod pool;
 pub mod question;
 mod recent;
 mod servers;

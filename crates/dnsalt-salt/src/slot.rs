@@ -15,9 +15,9 @@
 //! are still those of the same query. A slot whose deadline has passed can be claimed whatever it is, so
 //! nothing has to be cleaned up.
 
-use crate::Address;
 use crate::case::Nonce;
 use crate::layout::{LONGEST, Slot};
+use crate::{Address, Tables, pool};
 
 /// Nothing there.
 pub const FREE: u64 = 0;
@@ -68,6 +68,12 @@ impl State {
     #[inline(always)]
     pub fn case(self, salt: (u16, u16)) -> Option<Nonce> {
         (self.0 & CASED != 0).then(|| nonce(self.0, salt))
+    }
+
+    /// The generation.
+    #[inline(always)]
+    pub fn generation(self) -> u64 {
+        self.0 & GENERATION
     }
 
     /// Whether the query left with its letters in another case, at least so long ago: 1 if so. Without a
@@ -220,6 +226,13 @@ pub fn renew(slot: &Slot, state: State, now: u32, lifetime: u32) -> bool {
 #[inline(always)]
 pub fn is_client(slot: &Slot, client: Address) -> bool {
     client.is(&slot.client)
+}
+
+/// Whether the query of a slot left with a source address.
+#[inline(always)]
+pub fn is_source<T: Tables>(tables: &T, slot: &Slot, state: State, source: Address) -> bool {
+    let (client, server) = (Address::of(&slot.client), Address::of(&slot.server));
+    pool::source(tables, client, server, state.generation()) == source
 }
 
 /// The server of a slot, with its port.

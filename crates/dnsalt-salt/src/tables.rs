@@ -1,7 +1,7 @@
 //! What the engine needs of the world: maps of the kernel there, plain memory in tests.
 
 use crate::Address;
-use crate::layout::{Config, Counter, Event, Habit, PASSED, Recent, Server, Slot, Suffix};
+use crate::layout::{Config, Counter, Event, Habit, PASSED, Range, Recent, Server, Slot, Suffix};
 use crate::slot::lasts;
 use crate::word::Word32;
 
@@ -39,14 +39,35 @@ pub trait Tables {
     fn habit(&self, index: u32) -> Option<&Habit>;
     /// Of [`crate::layout::SUFFIXES`].
     fn suffix(&self, index: u32) -> Option<&Suffix>;
+    /// Of [`crate::layout::ADDRESSES`].
+    fn address(&self, index: u32) -> Option<&Range>;
     /// Of [`crate::layout::PASSED`]: until when replies to such clients are let through.
     fn passed(&self, index: u32) -> Option<&Word32>;
     /// One of the ports that queries may leave from.
     fn port(&self, index: u32) -> Option<u16>;
     /// A number that nobody can foresee, different each time.
     fn draw(&self) -> Option<Draw>;
-    /// Whether queries of this client to this server are salted, where the configuration names some.
-    fn in_scope(&self, client: Address, server: Address) -> bool;
+    /// Whether a client's queries are salted, where the configuration names some.
+    fn has_client(&self, client: Address) -> bool;
+    /// Whether queries to a server are, where the configuration names some.
+    fn has_server(&self, server: Address) -> bool;
+    /// Whether queries may have left with this source address, of those that are drawn.
+    fn in_pool(&self, address: Address) -> bool;
+    /// Whether queries of this client to this server are salted.
+    #[inline(always)]
+    fn in_scope(&self, client: Address, server: Address) -> bool {
+        self.has_client(client) && self.has_server(server)
+    }
+    /// Whether queries that were salted are answered by this server to this address.
+    #[inline(always)]
+    fn expects(&self, address: Address, server: Address) -> bool {
+        let ours = if self.config().has_pool_for(server) {
+            self.in_pool(address)
+        } else {
+            self.has_client(address)
+        };
+        ours && self.has_server(server)
+    }
     /// Whether a client is one that cannot do TCP.
     fn without_tcp(&self, client: Address) -> bool;
     /// Whether a server is one whose case is left alone.

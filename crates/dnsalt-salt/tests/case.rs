@@ -3,9 +3,9 @@
 mod world;
 
 use dnsalt_salt::egress::{self, Query, Salt};
-use dnsalt_salt::ingress::{Origin, Reply, Verdict};
+use dnsalt_salt::ingress::{Reply, Verdict};
 use dnsalt_salt::layout::{Config, Counter, flags};
-use world::{World, address, query, right};
+use world::{World, address, origin, query, right};
 
 /// A day, in units of time.
 const DAY: u64 = (86_400 * 1_000_000_000) >> 24;
@@ -14,10 +14,6 @@ fn world() -> World {
     let mut world = World::new();
     world.config = Config { flags: flags::CASE | flags::LEARN_CASE, ..world.config };
     world
-}
-
-fn origin(query: &Query) -> Origin {
-    Origin { port: query.client_port, id: query.id }
 }
 
 /// The reply of a server that answers in lower case.

@@ -6,14 +6,10 @@ use std::collections::HashSet;
 
 use dnsalt_salt::egress::{self, Query};
 use dnsalt_salt::icmp::{self, Quote};
-use dnsalt_salt::ingress::{Origin, Reply, Verdict};
+use dnsalt_salt::ingress::{Reply, Verdict};
 use dnsalt_salt::layout::{Counter, flags};
 use dnsalt_salt::question::Question;
-use world::{World, address, query, right};
-
-fn origin(query: &Query) -> Origin {
-    Origin { port: query.client_port, id: query.id }
-}
+use world::{World, address, origin, query, right, unsalted};
 
 #[test]
 fn the_right_reply_passes_once() {
@@ -203,8 +199,7 @@ fn a_full_table_passes_queries_and_their_replies() {
     let salt = world.salted(&waits);
     let passed = query(2);
     assert_eq!(egress::query(&world, &passed), egress::Verdict::Pass);
-    let as_it_was =
-        right(&passed, egress::Salt { port: passed.client_port, id: passed.id, case: None });
+    let as_it_was = right(&passed, unsalted(passed.client_port, passed.id));
     assert_eq!(world.reply(&as_it_was), Verdict::Pass);
     assert_eq!(world.reply(&Reply { port: 4321, ..as_it_was }), Verdict::Drop);
     // Within the lifetime, rounded up.
@@ -225,7 +220,7 @@ fn a_full_table_can_drop_instead() {
 fn replies_to_what_was_asked_before_pass_for_a_while() {
     let mut world = World::new();
     world.config.grace_until = 1100;
-    let before = right(&query(1), egress::Salt { port: 44444, id: 1, case: None });
+    let before = right(&query(1), unsalted(44444, 1));
     assert_eq!(world.reply(&before), Verdict::Pass);
     world.wait(100);
     assert_eq!(world.reply(&before), Verdict::Drop);
@@ -239,7 +234,7 @@ fn years_later_nothing_comes_back() {
         world.config.grace_until = 1299;
         let asked = query(1);
         let salt = world.salted(&asked);
-        let forged = right(&query(2), egress::Salt { port: 44444, id: 1, case: None });
+        let forged = right(&query(2), unsalted(44444, 1));
         assert_eq!(world.reply(&forged), Verdict::Pass);
         world.wait(300);
         assert_eq!(world.reply(&forged), Verdict::Drop);
@@ -272,7 +267,7 @@ fn errors_of_icmp_are_translated_if_they_quote_what_is_outstanding() {
     let asked = query(1);
     let salt = world.salted(&asked);
     let quote =
-        Quote { client: asked.client, server: asked.server, port: salt.port, server_port: 53 };
+        Quote { source: salt.source, server: asked.server, port: salt.port, server_port: 53 };
     assert_eq!(icmp::error(&world, &quote), icmp::Verdict::Translate(origin(&asked)));
     assert_eq!(icmp::error(&world, &Quote { port: salt.port ^ 1, ..quote }), icmp::Verdict::Drop);
     assert_eq!(world.reply(&right(&asked, salt)), Verdict::Restore(origin(&asked)));

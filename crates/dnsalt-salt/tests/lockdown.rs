@@ -3,10 +3,10 @@
 mod world;
 
 use dnsalt_salt::Address;
-use dnsalt_salt::egress::{self, Query, Salt};
-use dnsalt_salt::ingress::{Origin, Reply, Verdict};
+use dnsalt_salt::egress::{self, Query};
+use dnsalt_salt::ingress::{Reply, Verdict};
 use dnsalt_salt::layout::{Counter, flags};
-use world::{World, address, query, right};
+use world::{World, address, origin, query, right, unsalted};
 
 /// A second, rounded up.
 const SECOND: u64 = 60;
@@ -24,7 +24,7 @@ fn is_answered(world: &World, query: &Query) -> bool {
 
 /// A reply to a port that no query of these tests leaves from.
 fn unsolicited(server: Address) -> Reply {
-    Reply { server, ..right(&query(0), Salt { port: 7, id: 7, case: None }) }
+    Reply { server, ..right(&query(0), unsalted(7, 7)) }
 }
 
 /// So many of them at once.
@@ -168,8 +168,7 @@ fn clients_that_cannot_do_tcp_are_asked_as_ever() {
     flood(&world, before.server, MOST + 1);
     assert_eq!(world.counted(Counter::Lockdowns), 1);
     assert!(!is_answered(&world, &query(2)));
-    let origin = Origin { port: before.client_port, id: before.id };
-    assert_eq!(world.reply(&right(&before, salt)), Verdict::Restore(origin));
+    assert_eq!(world.reply(&right(&before, salt)), Verdict::Restore(origin(&before)));
 }
 
 /// Else an attacker would begin with a query that waits, and have all of its time for it.
@@ -179,16 +178,14 @@ fn what_was_asked_before_it_began_is_not_believed() {
         let mut world = World::new();
         world.config.flags = believing;
         let asked = query(1);
-        let origin = Origin { port: asked.client_port, id: asked.id };
         let salt = world.salted(&asked);
         flood(&world, asked.server, MOST + 1);
-        assert_eq!(world.reply(&right(&asked, salt)), Verdict::Truncate(origin));
+        assert_eq!(world.reply(&right(&asked, salt)), Verdict::Truncate(origin(&asked)));
         // Our own answer on the spot is nothing to cut.
         let asked = query(2);
-        let origin = Origin { port: asked.client_port, id: asked.id };
         let egress::Verdict::Answer(salt) = egress::query(&world, &asked) else { panic!() };
         let ours = Reply { bare_tc: true, ..right(&asked, salt) };
-        assert_eq!(world.reply(&ours), Verdict::Restore(origin));
+        assert_eq!(world.reply(&ours), Verdict::Restore(origin(&asked)));
         assert_eq!(world.counted(Counter::Truncated), 1);
     }
 }
@@ -265,7 +262,7 @@ fn many_near_misses_lock_a_server_down_for_as_long_as_they_last() {
     // Forgeries go on, at ports where nobody waits: so does the lockdown.
     world.wait(1700);
     for port in 0..64 {
-        world.reply(&Reply { port, ..right(&query(1), egress::Salt { port, id: 0, case: None }) });
+        world.reply(&Reply { port, ..right(&query(1), unsalted(port, 0)) });
     }
     world.wait(1700);
     assert!(answered(102));

@@ -1,4 +1,4 @@
-//! Questions to the kernel's routing: one request, and all that it answers.
+//! Questions to the kernel's routing, and changes of it: one request, and all that it answers.
 
 use std::io;
 
@@ -6,8 +6,8 @@ use netlink_packet_core::{NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkP
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
-/// Asks, with these flags beside that it is a request. A dump is answered by many messages, anything
-/// else by one.
+/// Asks, with these flags beside that it is a request. A dump is answered by many messages, a change that is
+/// to be acknowledged by none, anything else by one.
 pub(crate) fn ask(
     request: RouteNetlinkMessage,
     flags: u16,
@@ -31,6 +31,8 @@ pub(crate) fn ask(
                 .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))?;
             match message.payload {
                 NetlinkPayload::Done(_) => return Ok(answers),
+                // Not an error: a change was made.
+                NetlinkPayload::Error(error) if error.code.is_none() => return Ok(answers),
                 NetlinkPayload::Error(error) => return Err(error.to_io()),
                 NetlinkPayload::InnerMessage(answer) => answers.push(answer),
                 _ => {}

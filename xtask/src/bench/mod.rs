@@ -9,6 +9,7 @@ mod chart;
 mod contest;
 pub(crate) mod packet;
 pub(crate) mod path;
+pub(crate) mod userspace;
 
 use std::fs;
 use std::path::{Path, PathBuf};

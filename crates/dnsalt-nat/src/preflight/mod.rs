@@ -33,7 +33,8 @@ pub struct Finding {
 }
 
 impl Finding {
-    fn new(severity: Severity, what: impl Into<String>, mend: impl Into<String>) -> Self {
+    /// With what to do about it.
+    pub fn new(severity: Severity, what: impl Into<String>, mend: impl Into<String>) -> Self {
         Finding { severity, what: what.into(), mend: mend.into() }
     }
 }
@@ -168,7 +169,7 @@ fn asks_from_53(line: &str) -> bool {
 }
 
 /// Replies to an address that is not here find their way back only if somebody routes it here.
-fn foreign_sources(policy: &Policy) -> Option<Finding> {
+pub fn foreign_sources(policy: &Policy) -> Option<Finding> {
     let pool = Family::BOTH.into_iter().flat_map(|family| policy.source().pool(family));
     let foreign: Vec<_> = pool
         .filter(|address| {

@@ -7,7 +7,7 @@ mod pf_freebsd;
 mod pf_openbsd;
 mod shield;
 
-use dnsalt_policy::Policy;
+use dnsalt_policy::{Policy, Prefix, Source};
 
 pub use iptables::{
     CHAIN, TAG, iptables, iptables_removal, iptables_shield, iptables_with, timeout_policy,
@@ -43,6 +43,11 @@ pub enum RenderError {
         "`source = keep` needs a Linux firewall; pf cannot translate the port alone. Use masquerade or an address"
     )]
     Keep,
+    /// A rule for each address of a prefix would be too many.
+    #[error(
+        "`source` {0} is a prefix, which needs the salt engine: --engine salt. Or give addresses, or a range"
+    )]
+    Prefix(Prefix),
     /// `multiport` takes 15.
     #[error("iptables takes at most 15 `dns-port` in a rule; give fewer, or use nft")]
     ManyPorts,
@@ -53,6 +58,11 @@ pub enum RenderError {
 /// # Errors
 /// When the firewall cannot do what the policy asks.
 pub fn rules(policy: &Policy, firewall: Firewall) -> Result<String, RenderError> {
+    if let Source::Pool(pool) = policy.source()
+        && let Some(prefix) = pool.prefixes().first()
+    {
+        return Err(RenderError::Prefix(*prefix));
+    }
     match firewall {
         Firewall::Nft => Ok(nft(policy)),
         Firewall::Iptables => iptables(policy),

@@ -1,15 +1,17 @@
 //! The tables of the engine in plain memory, with a clock that tests set.
 
+#![allow(dead_code, reason = "each of the tests uses some of it")]
+
 use std::net::IpAddr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use dnsalt_salt::case::Nonce;
 use dnsalt_salt::egress::{self, Query, Salt};
-use dnsalt_salt::ingress::{self, Reply};
+use dnsalt_salt::ingress::{self, Origin, Reply};
 use dnsalt_salt::layout::{
-    COUNTERS, Config, Counter, Event, HABITS, Habit, NEAR, PASSED, RECENT, Recent, SERVERS, SLOTS,
-    Server, Slot, Suffix, TAKEN,
+    COUNTERS, Config, Counter, Event, HABITS, Habit, NEAR, PASSED, RECENT, Range, Recent, SERVERS,
+    SLOTS, Server, Slot, Suffix, TAKEN,
 };
 use dnsalt_salt::question::Question;
 use dnsalt_salt::siphash::draw;
@@ -20,6 +22,7 @@ pub(crate) struct World {
     pub(crate) config: Config,
     pub(crate) time: AtomicU64,
     pub(crate) ports: Vec<u16>,
+    pub(crate) addresses: Vec<Range>,
     pub(crate) without_tcp: AtomicBool,
     pub(crate) told: Mutex<Vec<Event>>,
     slots: Vec<Slot>,
@@ -59,6 +62,7 @@ impl World {
             config,
             time: AtomicU64::new(1000),
             ports,
+            addresses: Vec::new(),
             without_tcp: AtomicBool::new(false),
             told: Mutex::default(),
             slots: many(SLOTS),
@@ -126,6 +130,9 @@ impl Tables for World {
     fn suffix(&self, _: u32) -> Option<&Suffix> {
         None
     }
+    fn address(&self, index: u32) -> Option<&Range> {
+        self.addresses.get(index as usize)
+    }
     fn passed(&self, index: u32) -> Option<&Word32> {
         self.passed.get(index as usize)
     }
@@ -136,8 +143,17 @@ impl Tables for World {
         let far = self.drawn.fetch_add(1, Relaxed);
         Some(Draw { random: draw([1, 2], u64::from(far)), near: far & (NEAR - 1), far })
     }
-    fn in_scope(&self, _: Address, _: Address) -> bool {
+    fn has_client(&self, _: Address) -> bool {
         true
+    }
+    fn has_server(&self, _: Address) -> bool {
+        true
+    }
+    fn in_pool(&self, address: Address) -> bool {
+        self.addresses.iter().any(|range| {
+            let differs = (address.high ^ range.first.high, address.low ^ range.first.low);
+            (differs.0 & !range.drawn.high, differs.1 & !range.drawn.low) == (0, 0)
+        })
     }
     fn without_tcp(&self, _: Address) -> bool {
         self.without_tcp.load(Relaxed)
@@ -176,12 +192,22 @@ pub(crate) fn query(n: u64) -> Query {
     }
 }
 
+/// What a query of [`query`] leaves with that is not salted.
+pub(crate) fn unsalted(port: u16, id: u16) -> Salt {
+    Salt { port, id, case: None, source: query(0).client }
+}
+
+/// What its right reply brings back.
+pub(crate) fn origin(query: &Query) -> Origin {
+    Origin { client: query.client, port: query.client_port, id: query.id }
+}
+
 /// The right reply to a query that left with this salt.
 pub(crate) fn right(query: &Query, salt: Salt) -> Reply {
     let case = salt.case.map_or(query.question.case, |nonce| flipped(query.question.case, nonce));
     Reply {
         server: query.server,
-        client: query.client,
+        to: salt.source,
         server_port: query.server_port,
         port: salt.port,
         id: salt.id,

@@ -60,7 +60,17 @@ fn asks_for_nat(args: &UpArgs, settings: &Settings) -> bool {
     args.backend != Backend::Auto
         || settings.per_query == Some(true)
         || settings.timeout.is_some()
-        || source.is_some_and(|source| *source != Source::Keep)
+        || source.is_some_and(is_for_nat)
+}
+
+/// Whether a source address is one of the nat engine's: single addresses the other has as well, but for UDP
+/// alone.
+fn is_for_nat(source: &Source) -> bool {
+    match source {
+        Source::Keep => false,
+        Source::Masquerade => true,
+        Source::Pool(pool) => pool.prefixes().is_empty(),
+    }
 }
 
 /// Whether this machine can, as far as that shows without changing anything.

@@ -1,6 +1,7 @@
 //! The engines behind one trait: what `up`, `down` and `status` ask of whatever randomises.
 
 mod choice;
+mod local;
 mod nat;
 mod report;
 mod salt;

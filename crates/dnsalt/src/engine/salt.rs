@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use dnsalt_bpf::Hook;
-use dnsalt_nat::preflight::Finding;
-use dnsalt_policy::{OnNearMiss, Policy};
+use dnsalt_nat::preflight::{Finding, foreign_sources};
+use dnsalt_policy::{Family, OnNearMiss, Policy, Source};
 
-use super::{Engine, Installed, line};
+use super::{Engine, Installed, line, local};
 use crate::exit::Failure;
 use crate::interfaces;
 
@@ -18,6 +18,16 @@ pub(crate) struct Salt {
 }
 
 impl Salt {
+    fn put_in(&self, policy: &Policy, interfaces: &[String]) -> anyhow::Result<()> {
+        local::add(policy).context("source addresses could not be made this machine's own")?;
+        Ok(dnsalt_bpf::install(&self.bpffs, policy, interfaces, self.hook)?)
+    }
+
+    /// Whether something of it is in the kernel.
+    fn is_there(&self) -> bool {
+        dnsalt_bpf::installed(&self.bpffs).is_ok_and(|installed| installed.is_some())
+    }
+
     /// With what lasts in this bpffs.
     pub(crate) fn new(bpffs: PathBuf) -> Self {
         Salt { bpffs, hook: Hook::of_kernel() }
@@ -30,6 +40,17 @@ fn wanted(policy: &Policy) -> anyhow::Result<Vec<String>> {
         return Ok(interfaces::outer()?);
     }
     Ok(policy.interfaces().iter().map(ToString::to_string).collect())
+}
+
+/// Where queries come from, if that is drawn.
+fn addresses(policy: &Policy) -> String {
+    let Source::Pool(pool) = policy.source() else { return String::new() };
+    let bits: Vec<_> = Family::BOTH
+        .into_iter()
+        .filter(|family| !pool.choices(*family).is_empty())
+        .map(|family| format!("{family} {:.1} bits", pool.bits(family)))
+        .collect();
+    line("from", &format!("{}: {}", policy.source(), bits.join(", ")))
 }
 
 impl Engine for Salt {
@@ -59,9 +80,9 @@ impl Engine for Salt {
         ))
     }
 
-    fn preflight(&self, _: &Policy) -> Vec<Finding> {
-        // What stands in its way is found when it is loaded; what others do to packets, it sees done.
-        Vec::new()
+    fn preflight(&self, policy: &Policy) -> Vec<Finding> {
+        // What else stands in its way is found when it is loaded; what others do to packets, it sees done.
+        foreign_sources(policy).into_iter().chain(local::others_live_there(policy)).collect()
     }
 
     fn installed(&self, policy: Option<&Policy>) -> anyhow::Result<Option<Installed>> {
@@ -73,10 +94,13 @@ impl Engine for Salt {
                     missing = Some(format!("the programs on {name}"));
                 }
             }
+            if let Some(prefix) = local::missing(policy)?.first() {
+                missing = Some(format!("the local route of {prefix}"));
+            }
         }
         let mut config = salt.config;
         // These are of the installation, not of the policy.
-        (config.key, config.grace_until) = ([0, 0], 0);
+        (config.key, config.nonce_key, config.grace_until) = ([0, 0], [0, 0], 0);
         Ok(Some(Installed {
             caught: salt.count(dnsalt_salt::layout::Counter::Salted),
             dropped: None,
@@ -92,11 +116,18 @@ impl Engine for Salt {
         if interfaces.is_empty() {
             bail!("there is no interface that queries could leave by; name one with --iface");
         }
-        Ok(dnsalt_bpf::install(&self.bpffs, policy, &interfaces, self.hook)?)
+        let done = self.put_in(policy, &interfaces);
+        if done.is_ok() {
+            local::remove_all_but(local::wanted(policy))?;
+        } else if !self.is_there() {
+            local::remove_all_but(&[])?;
+        }
+        done
     }
 
     fn remove(&self) -> anyhow::Result<()> {
-        Ok(dnsalt_bpf::remove(&self.bpffs)?)
+        dnsalt_bpf::remove(&self.bpffs)?;
+        Ok(local::remove_all_but(&[])?)
     }
 
     fn cut(&self, _: &Policy) -> usize {
@@ -118,6 +149,7 @@ impl Engine for Salt {
         };
         line("engine", &format!("salt, by {} on {interfaces}", self.backend()))
             + &line("salted", &self.scope(policy))
+            + &addresses(policy)
             + &line("ports", &format!("{} of them, {:.1} bits", ports.count(), ports.bits()))
             + &line("IDs", "65536 of them, 16.0 bits")
             + &line("both", "are drawn for every query")

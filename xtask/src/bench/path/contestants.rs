@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use dnsalt_lab::load::{GATEWAY, Path};
 
 use crate::bench::target;
+use crate::bench::userspace::QUEUE;
 use crate::step::Step;
 
 /// A protection, or what is used in its place.
@@ -21,6 +22,7 @@ pub(super) enum Contestant {
     PerQuery,
     Salt,
     SaltAll,
+    UserSpace,
     Dnsmasq,
     Unbound,
     Dnsdist,
@@ -36,7 +38,7 @@ pub(super) struct Running {
 }
 
 impl Contestant {
-    pub(super) const ALL: [Contestant; 11] = [
+    pub(super) const ALL: [Contestant; 12] = [
         Contestant::Plain,
         Contestant::Conntrack,
         Contestant::Masquerade,
@@ -45,6 +47,7 @@ impl Contestant {
         Contestant::PerQuery,
         Contestant::Salt,
         Contestant::SaltAll,
+        Contestant::UserSpace,
         Contestant::Dnsmasq,
         Contestant::Unbound,
         Contestant::Dnsdist,
@@ -60,6 +63,7 @@ impl Contestant {
             Contestant::PerQuery => "nat-per-query",
             Contestant::Salt => "salt",
             Contestant::SaltAll => "salt-all",
+            Contestant::UserSpace => "user-space",
             Contestant::Dnsmasq => "dnsmasq",
             Contestant::Unbound => "unbound",
             Contestant::Dnsdist => "dnsdist",
@@ -77,6 +81,7 @@ impl Contestant {
             Contestant::PerQuery => "dnsalt up --engine nat --per-query",
             Contestant::Salt => "dnsalt up --engine salt --case off: port and ID",
             Contestant::SaltAll => "dnsalt up --engine salt --fragments drop",
+            Contestant::UserSpace => "port and ID in user space, by NFQUEUE",
             Contestant::Dnsmasq => "dnsmasq forwards, without a cache",
             Contestant::Unbound => "Unbound forwards, 2 threads",
             Contestant::Dnsdist => "dnsdist forwards",
@@ -96,7 +101,7 @@ impl Contestant {
             | Contestant::Masquerade
             | Contestant::Nat
             | Contestant::PerQuery => ("nft", "nftables"),
-            Contestant::Snat => ("iptables", "iptables"),
+            Contestant::Snat | Contestant::UserSpace => ("iptables", "iptables"),
             Contestant::Dnsmasq => ("dnsmasq", "dnsmasq-base"),
             Contestant::Unbound => ("unbound", "unbound"),
             Contestant::Dnsdist if unpacked_dnsdist().is_some() => return None,
@@ -133,13 +138,28 @@ impl Contestant {
             Contestant::PerQuery => up("--engine nat --backend nft --per-query"),
             Contestant::Salt => salt("--case off"),
             Contestant::SaltAll => salt("--case on --fragments drop"),
+            Contestant::UserSpace => format!(
+                "iptables -A FORWARD -p udp --dport 53 -j NFQUEUE --queue-num {QUEUE}
+                 iptables -A FORWARD -p udp --sport 53 -j NFQUEUE --queue-num {QUEUE}"
+            ),
             _ => String::new(),
         };
         gateway.sh(&format!(
             "{{ {script}\n}} > /dev/null 2> /run/why || {{ cat /run/why >&2; false; }}"
         )
         .replace("{ \n}", ":"))?;
-        let program = if self.forwards() { Some(self.program(path, folder.path())?) } else { None };
+        let program = if self == Contestant::UserSpace {
+            Some(
+                path.gateway
+                    .command(std::env::current_exe()?)
+                    .arg("rewrite-in-user-space")
+                    .spawn()?,
+            )
+        } else if self.forwards() {
+            Some(self.program(path, folder.path())?)
+        } else {
+            None
+        };
         Ok(Running { kind: self, program, slab, _folder: folder })
     }
 
@@ -167,7 +187,7 @@ impl Contestant {
 impl Running {
     /// Whom clients ask, if not the servers.
     pub(super) fn forwarder(&self) -> Option<Ipv4Addr> {
-        self.program.as_ref().map(|_| GATEWAY)
+        self.kind.forwards().then_some(GATEWAY)
     }
 
     pub(super) fn is_alive(&mut self) -> bool {
