@@ -19,7 +19,7 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(
 ));
 
 /// The maps that last, with the sizes of key and value. All but the scratch memory of a packet.
-pub(crate) const MAPS: [(&str, usize, usize); 17] = {
+pub(crate) const MAPS: [(&str, usize, usize); 19] = {
     use dnsalt_salt::layout::{Habit, Recent, Server, Slot, Told};
     [
         ("CONFIG", 4, size_of::<Config>()),
@@ -39,6 +39,8 @@ pub(crate) const MAPS: [(&str, usize, usize); 17] = {
         ("NO_CASE", 20, 1),
         ("HABITS", 4, size_of::<Habit>()),
         ("SUFFIXES", 4, size_of::<Suffix>()),
+        ("ADDRESSES", 4, size_of::<Range>()),
+        ("POOL", 20, 1),
     ]
 };
 

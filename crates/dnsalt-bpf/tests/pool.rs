@@ -14,8 +14,8 @@ use dnsalt_salt::layout::Counter;
 use dnsalt_wire::dns::Message;
 
 /// Addresses that the upstream has routed to the gateway, as a provider does.
-fn routed() -> Option<Gateway> {
-    let network = network(&["ethtool"])?;
+fn routed(programs: &[&str]) -> Option<Gateway> {
+    let network = network(programs)?;
     network
         .upstream
         .sh("ip route add 203.0.113.16/28 via 10.53.2.1
@@ -34,7 +34,7 @@ fn count(network: &Gateway, counter: Counter) -> u64 {
 
 #[test]
 fn every_query_leaves_from_an_address_of_its_own_and_comes_back() {
-    let Some(network) = routed() else { return };
+    let Some(network) = routed(&["ethtool"]) else { return };
     up_for_a_while(&network, &drawing("203.0.113.17-203.0.113.20,2001:db8:5::/64"));
     // Once with checksums that the card is to finish, once with finished ones.
     for offload in ["on", "off"] {
@@ -66,7 +66,7 @@ fn every_query_leaves_from_an_address_of_its_own_and_comes_back() {
 
 #[test]
 fn a_retransmission_leaves_from_the_same_address() {
-    let Some(network) = routed() else { return };
+    let Some(network) = routed(&[]) else { return };
     up_for_a_while(&network, &drawing("2001:db8:5::/64"));
     let address = network.servers_v6[0];
     let (server, client) = (socket(&network.upstream, (address, 53)), client(&network, true));
@@ -80,7 +80,7 @@ fn a_retransmission_leaves_from_the_same_address() {
 
 #[test]
 fn another_address_of_the_pool_is_not_enough() {
-    let Some(network) = routed() else { return };
+    let Some(network) = routed(&[]) else { return };
     up_for_a_while(&network, &drawing("203.0.113.16/28"));
     let address = network.servers_v4[0];
     let (server, client) = (socket(&network.upstream, (address, 53)), client(&network, false));
@@ -100,7 +100,7 @@ fn another_address_of_the_pool_is_not_enough() {
 
 #[test]
 fn errors_of_icmp_find_the_client() {
-    let Some(network) = routed() else { return };
+    let Some(network) = routed(&[]) else { return };
     up_for_a_while(&network, &drawing("203.0.113.16/28,2001:db8:5::/64"));
     for address in [network.servers_v4[0], network.servers_v6[0]] {
         let client = client(&network, address.is_ipv6());
@@ -114,7 +114,7 @@ fn errors_of_icmp_find_the_client() {
 
 #[test]
 fn during_a_lockdown_the_client_is_answered_on_the_spot() {
-    let Some(network) = routed() else { return };
+    let Some(network) = routed(&[]) else { return };
     let settings =
         Settings { lockdown_unsolicited: Some(1), ..drawing("203.0.113.16/28,2001:db8:5::/64") };
     up_for_a_while(&network, &settings);
@@ -163,7 +163,7 @@ fn who_is_not_salted_gets_replies_to_an_address_of_the_pool() {
 
 #[test]
 fn replies_in_fragments_lead_to_tcp() {
-    let Some(network) = routed() else { return };
+    let Some(network) = routed(&[]) else { return };
     up_for_a_while(&network, &drawing("203.0.113.16/28"));
     let address = network.servers_v4[0];
     let (server, client) = (socket(&network.upstream, (address, 53)), client(&network, false));

@@ -34,6 +34,8 @@ const PHASE: u64 = 7;
 /// The query left with its letters in another case.
 const CASED: u64 = 8;
 const GENERATION: u64 = 0xffff_fff0;
+/// Bits of a generation.
+pub const GENERATION_BITS: u32 = GENERATION.count_ones();
 /// Units of time that writing a slot can take, at the very most.
 const WRITING: u32 = 60;
 

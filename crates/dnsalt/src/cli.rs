@@ -102,7 +102,7 @@ pub(crate) struct PolicyArgs {
     #[arg(long, value_name = "PORTS", value_parser = avoid_list, help_heading = "What they leave with")]
     avoid: Option<AvoidList>,
 
-    /// masquerade, keep, or addresses like 192.0.2.1-192.0.2.4 [default: masquerade]
+    /// masquerade, keep, addresses like 192.0.2.1-192.0.2.4, or prefixes (salt) [default: masquerade]
     #[arg(long, value_name = "SOURCE", help_heading = "What they leave with")]
     source: Option<Source>,
 

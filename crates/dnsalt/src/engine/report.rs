@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use dnsalt_bpf::{Installed, counter_name};
-use dnsalt_policy::{Case, OnNearMiss, Policy};
+use dnsalt_policy::{Case, Family, OnNearMiss, Policy, Source};
 use dnsalt_salt::layout::Counter;
+use dnsalt_salt::slot::GENERATION_BITS;
 use serde::Serialize;
 
 /// Bits of the query ID.
@@ -19,6 +20,8 @@ pub(crate) struct SaltReport {
     pub(crate) port_bits: f64,
     /// Bits of the query ID.
     pub(crate) id_bits: f64,
+    /// Bits of the source address in the family that has the fewest; 0 if it is not drawn.
+    pub(crate) address_bits: f64,
     /// Letters of random case in a query, on the mean of those that had some; none if none had.
     pub(crate) case_bits: Option<f64>,
     /// What a forged reply has to match, in bits, in the worst case: a name without letters.
@@ -34,6 +37,8 @@ pub(crate) struct SaltReport {
 impl SaltReport {
     pub(crate) fn of(policy: &Policy, installed: &Installed) -> Self {
         let port_bits = policy.ports().bits();
+        let drawn = policy.families().into_iter().map(|family| address_bits(policy, family));
+        let address_bits = drawn.fold(f64::INFINITY, f64::min);
         let counters =
             Counter::ALL.map(|counter| (counter_name(counter), installed.count(counter)));
         SaltReport {
@@ -41,7 +46,8 @@ impl SaltReport {
             port_bits,
             id_bits: ID_BITS,
             case_bits: case_bits(policy, installed),
-            worst: port_bits + ID_BITS,
+            address_bits,
+            worst: port_bits + ID_BITS + address_bits,
             one_guess: policy.salt().on_near_miss == OnNearMiss::Tcp,
             lifetime: policy.salt().lifetime,
             counters: counters.into(),
@@ -95,6 +101,9 @@ impl SaltReport {
                 ),
             ));
         }
+        let some = |bits: f64| {
+            if bits > 0.0 { format!(", address {bits:.1}") } else { String::new() }
+        };
         let guess = if self.one_guess {
             "one near miss, and it is asked over TCP"
         } else {
@@ -106,15 +115,24 @@ impl SaltReport {
         lines.push((
             "bits now",
             format!(
-                "{:.1} for every query: log2(ports) = {:.1}, ID {:.0}{};\n{:11}{guess}",
+                "{:.1} for every query: port {:.1}, ID {:.0}{}{};\n{:11}{guess}",
                 self.worst,
                 self.port_bits,
                 self.id_bits,
+                some(self.address_bits),
                 self.case_bits.map_or_else(String::new, |bits| format!(", case {bits:.1} more")),
                 ""
             ),
         ));
         lines
+    }
+}
+
+/// Bits that source addresses of a family give.
+pub(crate) fn address_bits(policy: &Policy, family: Family) -> f64 {
+    match policy.source() {
+        Source::Pool(pool) => pool.bits(family).min(f64::from(GENERATION_BITS)),
+        Source::Masquerade | Source::Keep => 0.0,
     }
 }
 

@@ -7,6 +7,7 @@ use dnsalt_bpf::Hook;
 use dnsalt_nat::preflight::{Finding, foreign_sources};
 use dnsalt_policy::{Family, OnNearMiss, Policy, Source};
 
+use super::report::address_bits;
 use super::{Engine, Installed, line, local};
 use crate::exit::Failure;
 use crate::interfaces;
@@ -48,9 +49,9 @@ fn addresses(policy: &Policy) -> String {
     let bits: Vec<_> = Family::BOTH
         .into_iter()
         .filter(|family| !pool.choices(*family).is_empty())
-        .map(|family| format!("{family} {:.1} bits", pool.bits(family)))
+        .map(|family| format!("{family} {:.1} bits", address_bits(policy, family)))
         .collect();
-    line("from", &format!("{}: {}", policy.source(), bits.join(", ")))
+    line("from", &policy.source().to_string()) + &line("", &bits.join(", "))
 }
 
 impl Engine for Salt {
