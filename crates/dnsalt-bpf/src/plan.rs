@@ -1,7 +1,8 @@
 //! A policy in the terms of the kernel half.
 
 use dnsalt_policy::{
-    Case, CaseExempt, Family, Fragments, OnFull, OnNearMiss, Policy, Prefix, Protocol, Source,
+    Case, CaseExempt, Conntrack, Family, Fragments, OnFull, OnNearMiss, Policy, Prefix, Protocol,
+    Source,
 };
 use dnsalt_salt::Address;
 use dnsalt_salt::layout::{
@@ -67,6 +68,7 @@ impl Plan {
         if [&from, &to, &no_tcp, &no_case].iter().any(|list| list.len() > PREFIXES as usize) {
             return Err(BpfError::Unsupported("room for more than 1024 prefixes"));
         }
+        let untracked = options.conntrack == Conntrack::Off && !pool.is_empty();
         let set = |on: bool, flag: u32| if on { flag } else { 0 };
         let config = Config {
             key: [0, 0],
@@ -78,7 +80,8 @@ impl Plan {
             max_identical: u32::from(options.max_identical),
             ports: count,
             ports_rest: u32::try_from((1_u64 << 32) % u64::from(count)).unwrap_or(0),
-            flags: set(options.on_full == OnFull::Drop, flags::DROP_WHEN_FULL)
+            // Nobody else would give it an address that its reply finds.
+            flags: set(options.on_full == OnFull::Drop || untracked, flags::DROP_WHEN_FULL)
                 | set(options.on_near_miss == OnNearMiss::Drop, flags::BELIEVE_AFTER_MISS)
                 // All but the first fragment would not find the client.
                 | set(options.fragments == Fragments::Drop || !pool.is_empty(), flags::NO_FRAGMENTS)

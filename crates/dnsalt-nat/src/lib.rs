@@ -17,6 +17,7 @@
 
 pub mod conntrack;
 pub mod driver;
+pub mod notrack;
 pub mod preflight;
 pub mod render;
 pub mod strength;

@@ -90,6 +90,11 @@ pub enum PolicyError {
         /// Its family.
         family: Family,
     },
+    /// Nobody would give queries another address.
+    #[error(
+        "`conntrack` off needs `source`: what conntrack does not see no NAT rule translates; give addresses, or keep where clients have public ones"
+    )]
+    UntrackedNeedsSource,
     /// `from` and `to` have no family in common.
     #[error(
         "`from` and `to` have no address family in common, so nothing would ever match; give prefixes of one family in both"
@@ -155,6 +160,7 @@ impl PolicyError {
         match self {
             Self::NothingLeft { .. } | Self::TooFew { .. } => &["ports", "avoid"],
             Self::SourceFamily { .. } => &["source"],
+            Self::UntrackedNeedsSource => &["conntrack"],
             Self::NoFamily => &["from", "to"],
             Self::PerQueryNeedsUdp => &["per-query", "proto"],
             Self::EmptyList(key) => match *key {

@@ -29,6 +29,8 @@ pub struct SaltOptions {
     pub case: Case,
     /// Servers and names of whom they do not.
     pub case_exempt: Vec<CaseExempt>,
+    /// Whether conntrack sees salted queries.
+    pub conntrack: Conntrack,
 }
 
 impl Default for SaltOptions {
@@ -44,6 +46,7 @@ impl Default for SaltOptions {
             no_tcp: Vec::new(),
             case: Case::Learn,
             case_exempt: Vec::new(),
+            conntrack: Conntrack::On,
         }
     }
 }
@@ -120,6 +123,15 @@ choice! {
     Pass = "pass",
     /// Their client is sent to TCP, and the rest is dropped.
     Drop = "drop"
+}
+
+choice! {
+    /// Whether conntrack sees queries that are salted, and their replies.
+    Conntrack, "conntrack",
+    /// It does, and the NAT and the filters of this machine go by it.
+    On = "on",
+    /// It does not: no entry is made for them.
+    Off = "off"
 }
 
 choice! {

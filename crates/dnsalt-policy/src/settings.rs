@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::salt::{LONGEST_LIFETIME, MOST_IDENTICAL, MOST_UNSOLICITED};
 use crate::{
-    Case, CaseExempt, DEFAULT_AVOID, Family, Fragments, InterfaceName, OnFull, OnNearMiss, Policy,
-    PolicyError, PortRange, PortSet, Prefix, Protocol, SaltOptions, Source,
+    Case, CaseExempt, Conntrack, DEFAULT_AVOID, Family, Fragments, InterfaceName, OnFull,
+    OnNearMiss, Policy, PolicyError, PortRange, PortSet, Prefix, Protocol, SaltOptions, Source,
 };
 
 /// The documented sample of the file, as `dnsalt config --sample` prints it.
@@ -79,6 +79,9 @@ pub struct Settings {
     /// Servers and domains whose case is left alone; default none.
     #[serde(deserialize_with = "texts", skip_serializing_if = "Option::is_none")]
     pub case_exempt: Option<Vec<CaseExempt>>,
+    /// Whether conntrack sees salted queries; default on.
+    #[serde(deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub conntrack: Option<Conntrack>,
 }
 
 /// What the machine adds to the defaults.
@@ -91,7 +94,7 @@ pub struct Defaults {
 
 impl Settings {
     /// The keys of the file.
-    pub const KEYS: [&'static str; 20] = [
+    pub const KEYS: [&'static str; 21] = [
         "from",
         "to",
         "iface",
@@ -112,6 +115,7 @@ impl Settings {
         "no-tcp",
         "case",
         "case-exempt",
+        "conntrack",
     ];
 
     /// The default of `timeout`, in seconds.
@@ -141,6 +145,7 @@ impl Settings {
             no_tcp: self.no_tcp.or(below.no_tcp),
             case: self.case.or(below.case),
             case_exempt: self.case_exempt.or(below.case_exempt),
+            conntrack: self.conntrack.or(below.conntrack),
         }
     }
 
@@ -209,6 +214,7 @@ impl Settings {
             no_tcp: merged(self.no_tcp.clone().unwrap_or_default()),
             case: self.case.unwrap_or(default.case),
             case_exempt: self.case_exempt.clone().unwrap_or_default(),
+            conntrack: self.conntrack.unwrap_or(default.conntrack),
         })
     }
 }
@@ -227,6 +233,9 @@ fn check(mut policy: Policy) -> Result<Policy, PolicyError> {
         && let Some(address) = pool.stranger(&families)
     {
         return Err(PolicyError::SourceFamily { address, family: Family::of(address) });
+    }
+    if policy.salt.conntrack == Conntrack::Off && policy.source == Source::Masquerade {
+        return Err(PolicyError::UntrackedNeedsSource);
     }
     if policy.per_query && !policy.protocols.contains(&Protocol::Udp) {
         return Err(PolicyError::PerQueryNeedsUdp);
@@ -400,6 +409,7 @@ mod tests {
         );
         assert!(refused("from = ['2001:db8::/32']\nsource = '192.0.2.1'").contains("is IPv4"));
         assert!(refused("proto = ['tcp']\nper-query = true").contains("UDP only"));
+        assert!(refused("conntrack = 'off'").contains("needs `source`"));
         assert!(refused("proto = []").contains("`proto` is an empty list"));
         assert!(refused("dns-port = []").contains("`dns-port` is an empty list"));
         assert!(refused("dns-port = [0]").contains("`dns-port` 0"));

@@ -8,8 +8,8 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use dnsalt_nat::driver::Backend;
 use dnsalt_nat::render::Firewall;
 use dnsalt_policy::{
-    Case, CaseExempt, Fragments, InterfaceName, OnFull, OnNearMiss, PortRange, Prefix, Protocol,
-    Settings, Source,
+    Case, CaseExempt, Conntrack, Fragments, InterfaceName, OnFull, OnNearMiss, PortRange, Prefix,
+    Protocol, Settings, Source,
 };
 
 const EXIT_CODES: &str = "\
@@ -162,6 +162,10 @@ struct SaltArgs {
     /// Servers and domains whose case is left alone
     #[arg(long, value_name = "PREFIX|DOMAIN", value_delimiter = ',')]
     case_exempt: Option<Vec<CaseExempt>>,
+
+    /// Whether conntrack sees salted queries: on, off (nftables) [default: on]
+    #[arg(long, value_name = "WORD")]
+    conntrack: Option<Conntrack>,
 }
 
 /// Ports to avoid; a type of its own, since clap takes a bare list apart.
@@ -200,6 +204,7 @@ impl PolicyArgs {
             no_tcp: args.salt.no_tcp,
             case: args.salt.case,
             case_exempt: args.salt.case_exempt,
+            conntrack: args.salt.conntrack,
         }
     }
 }

@@ -1,13 +1,14 @@
 //! What to know before rules go in: what would keep them from working, and what to do about it.
 
 mod others;
+mod untracked;
 
 use std::net::{SocketAddr, UdpSocket};
 
 use dnsalt_policy::{Family, Policy, Protocol, Source};
 
 use crate::driver::{Driver, DriverError};
-use crate::{conntrack, sysctl};
+use crate::{conntrack, notrack, sysctl};
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
@@ -57,6 +58,17 @@ pub fn preflight(policy: &Policy, driver: &dyn Driver) -> Vec<Finding> {
     findings.extend(foreign_sources(policy));
     findings.extend(uncovered(policy));
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+    findings
+}
+
+/// Everything that is worth saying before the salt engine goes in.
+pub fn before_salt(policy: &Policy) -> Vec<Finding> {
+    let mut findings = Vec::from_iter(foreign_sources(policy));
+    if !notrack::families(policy).is_empty() {
+        let rules = others::Rules::read();
+        findings.extend(untracked::dropped(&rules, policy));
+        findings.extend(others::keep_before_nat(&rules, policy));
+    }
     findings
 }
 
@@ -169,7 +181,7 @@ fn asks_from_53(line: &str) -> bool {
 }
 
 /// Replies to an address that is not here find their way back only if somebody routes it here.
-pub fn foreign_sources(policy: &Policy) -> Option<Finding> {
+fn foreign_sources(policy: &Policy) -> Option<Finding> {
     let pool = Family::BOTH.into_iter().flat_map(|family| policy.source().pool(family));
     let foreign: Vec<_> = pool
         .filter(|address| {

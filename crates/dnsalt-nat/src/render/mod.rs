@@ -1,7 +1,7 @@
 //! A policy as the text of a firewall's rules.
 
 mod iptables;
-mod nft;
+pub(crate) mod nft;
 mod pf;
 mod pf_freebsd;
 mod pf_openbsd;
@@ -90,6 +90,6 @@ fn heading(policy: &Policy, firewall: &str, usage: &[String]) -> String {
 }
 
 /// `a, b, c`.
-fn comma<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
+pub(crate) fn comma<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
     items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(", ")
 }

@@ -260,7 +260,7 @@ fn queries(policy: &Policy, family: Family, protocol: Protocol) -> String {
 }
 
 /// ` ip saddr { a, b }`; nothing where no address is named.
-fn addresses<T: ToString>(family: Family, selector: &str, list: &[T]) -> String {
+pub(crate) fn addresses<T: ToString>(family: Family, selector: &str, list: &[T]) -> String {
     match list {
         [] => String::new(),
         list => {
@@ -271,7 +271,7 @@ fn addresses<T: ToString>(family: Family, selector: &str, list: &[T]) -> String 
 }
 
 /// The DNS ports, one or several in braces.
-fn ports(policy: &Policy) -> String {
+pub(crate) fn ports(policy: &Policy) -> String {
     match policy.dns_ports() {
         [port] => port.to_string(),
         ports => format!("{{ {} }}", comma(ports)),
@@ -285,7 +285,7 @@ fn keyword(family: Family) -> &'static str {
     }
 }
 
-fn nfproto(family: Family) -> &'static str {
+pub(crate) fn nfproto(family: Family) -> &'static str {
     match family {
         Family::V4 => "meta nfproto ipv4",
         Family::V6 => "meta nfproto ipv6",

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use dnsalt_bpf::BpfError;
 use dnsalt_nat::driver::Backend;
-use dnsalt_policy::{Settings, Source};
+use dnsalt_policy::{Conntrack, Settings, Source};
 
 use super::{Engine, Nat, Salt};
 use crate::cli::{EngineChoice, UpArgs};
@@ -60,7 +60,7 @@ fn asks_for_nat(args: &UpArgs, settings: &Settings) -> bool {
     args.backend != Backend::Auto
         || settings.per_query == Some(true)
         || settings.timeout.is_some()
-        || source.is_some_and(is_for_nat)
+        || (source.is_some_and(is_for_nat) && settings.conntrack != Some(Conntrack::Off))
 }
 
 /// Whether a source address is one of the nat engine's: single addresses the other has as well, but for UDP

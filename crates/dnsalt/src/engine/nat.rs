@@ -7,7 +7,7 @@ use dnsalt_nat::preflight::{Finding, preflight};
 use dnsalt_nat::render::Shield;
 use dnsalt_nat::strength::Strength;
 use dnsalt_nat::{conntrack, render};
-use dnsalt_policy::{Policy, Source};
+use dnsalt_policy::{Conntrack, Policy, Source};
 
 use super::{Engine, Installed, line};
 use crate::exit::Failure;
@@ -38,6 +38,12 @@ impl Engine for Nat {
             "nft" => render::Firewall::Nft,
             _ => render::Firewall::Iptables,
         };
+        if policy.salt().conntrack == Conntrack::Off {
+            return Err(Failure::Usage(
+                "`conntrack` off is of the salt engine, as NAT is conntrack's: leave it out, or use --engine salt"
+                    .to_owned(),
+            ));
+        }
         render::rules(policy, firewall).map_err(|error| Failure::Usage(error.to_string()))
     }
 

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use dnsalt_bpf::Hook;
-use dnsalt_nat::preflight::{Finding, foreign_sources};
+use dnsalt_nat::notrack;
+use dnsalt_nat::preflight::{Finding, before_salt};
 use dnsalt_policy::{Family, OnNearMiss, Policy, Source};
 
 use super::report::address_bits;
@@ -21,7 +22,9 @@ pub(crate) struct Salt {
 impl Salt {
     fn put_in(&self, policy: &Policy, interfaces: &[String]) -> anyhow::Result<()> {
         local::add(policy).context("source addresses could not be made this machine's own")?;
-        Ok(dnsalt_bpf::install(&self.bpffs, policy, interfaces, self.hook)?)
+        dnsalt_bpf::install(&self.bpffs, policy, interfaces, self.hook)?;
+        // After it: what conntrack does not see, nobody else translates.
+        notrack::apply(policy, interfaces).context("conntrack")
     }
 
     /// Whether something of it is in the kernel.
@@ -54,6 +57,15 @@ fn addresses(policy: &Policy) -> String {
     line("from", &policy.source().to_string()) + &line("", &bits.join(", "))
 }
 
+/// What conntrack does not see.
+fn tracking(policy: &Policy) -> String {
+    let families: Vec<_> = notrack::families(policy).iter().map(ToString::to_string).collect();
+    if families.is_empty() {
+        return String::new();
+    }
+    line("tracking", &format!("off for {} queries, by nftables", families.join(" and ")))
+}
+
 impl Engine for Salt {
     fn name(&self) -> &'static str {
         "salt"
@@ -73,27 +85,32 @@ impl Engine for Salt {
     fn preview(&self, policy: &Policy) -> Result<String, Failure> {
         dnsalt_bpf::supports(policy).map_err(|error| Failure::Usage(error.to_string()))?;
         let interfaces = wanted(policy)?;
+        let untracked = notrack::rules(policy, &interfaces).map(|rules| format!("\n{rules}"));
         Ok(format!(
             "salt_out and salt_in, by {}, on {}\nmaps and links pinned below {}\n",
             self.backend(),
             interfaces.join(", "),
             self.bpffs.display()
-        ))
+        ) + &untracked.unwrap_or_default())
     }
 
     fn preflight(&self, policy: &Policy) -> Vec<Finding> {
         // What else stands in its way is found when it is loaded; what others do to packets, it sees done.
-        foreign_sources(policy).into_iter().chain(local::others_live_there(policy)).collect()
+        before_salt(policy).into_iter().chain(local::others_live_there(policy)).collect()
     }
 
     fn installed(&self, policy: Option<&Policy>) -> anyhow::Result<Option<Installed>> {
         let Some(salt) = dnsalt_bpf::installed(&self.bpffs)? else { return Ok(None) };
+        let untracked = notrack::installed()?;
         let mut missing = None;
         if let Some(policy) = policy {
             for name in wanted(policy)? {
                 if !salt.interfaces.iter().any(|(there, _)| *there == name) {
                     missing = Some(format!("the programs on {name}"));
                 }
+            }
+            if !notrack::families(policy).is_empty() && untracked.is_none() {
+                missing = Some("the rules that keep queries out of conntrack".to_owned());
             }
             if let Some(prefix) = local::missing(policy)?.first() {
                 missing = Some(format!("the local route of {prefix}"));
@@ -106,7 +123,7 @@ impl Engine for Salt {
             caught: salt.count(dnsalt_salt::layout::Counter::Salted),
             dropped: None,
             lacks: None,
-            fingerprint: format!("{config:?}"),
+            fingerprint: format!("{config:?}{}", untracked.unwrap_or_default()),
             missing,
             salt: Some(salt),
         }))
@@ -117,16 +134,18 @@ impl Engine for Salt {
         if interfaces.is_empty() {
             bail!("there is no interface that queries could leave by; name one with --iface");
         }
+        let there = self.is_there();
         let done = self.put_in(policy, &interfaces);
         if done.is_ok() {
             local::remove_all_but(local::wanted(policy))?;
-        } else if !self.is_there() {
-            local::remove_all_but(&[])?;
+        } else if !there {
+            self.remove()?;
         }
         done
     }
 
     fn remove(&self) -> anyhow::Result<()> {
+        notrack::remove()?;
         dnsalt_bpf::remove(&self.bpffs)?;
         Ok(local::remove_all_but(&[])?)
     }
@@ -151,6 +170,7 @@ impl Engine for Salt {
         line("engine", &format!("salt, by {} on {interfaces}", self.backend()))
             + &line("salted", &self.scope(policy))
             + &addresses(policy)
+            + &tracking(policy)
             + &line("ports", &format!("{} of them, {:.1} bits", ports.count(), ports.bits()))
             + &line("IDs", "65536 of them, 16.0 bits")
             + &line("both", "are drawn for every query")
