@@ -36,33 +36,35 @@ pub fn rules(policy: &Policy, interfaces: &[String]) -> Option<String> {
     if families.is_empty() {
         return None;
     }
-    let names = comma(interfaces.iter().map(|name| format!("\"{name}\"")));
-    let matches = |from: &str, to: &str, port: &str, bit: &str| -> String {
+    let names: Vec<_> = interfaces.iter().map(|name| format!("\"{name}\"")).collect();
+    let names = match names.as_slice() {
+        [name] => name.clone(),
+        names => format!("{{ {} }}", comma(names)),
+    };
+    let all = |from: &str, to: &str, port: &str, bit: &str, way: &str| -> String {
         families
             .iter()
             .map(|family| {
                 let from = addresses(*family, from, &policy.from(*family));
                 let to = addresses(*family, to, &policy.to(*family));
                 let (nfproto, ports) = (nfproto(*family), ports(policy));
-                format!("\t\t{nfproto}{from}{to} udp {port} {ports} {bit} notrack\n")
+                format!("\t\t{nfproto}{from}{to} udp {port} {ports} {bit} {way} {names} notrack\n")
             })
             .collect()
     };
-    let queries = matches("saddr", "daddr", "dport", QUERY);
-    let replies = matches("daddr", "saddr", "sport", REPLY);
+    let queries = |way: &str| all("saddr", "daddr", "dport", QUERY, way);
+    let replies = all("daddr", "saddr", "sport", REPLY, "iifname");
+    // What is for this machine itself leaves by no interface. The way out is looked up last: only for DNS.
+    let forwarded = queries("fib daddr oifname");
+    let own = queries("oifname");
     Some(format!(
         "table {TABLE}\ndelete table {TABLE}\n\ntable {TABLE} {{\n\
-         \tchain replies {{\n{replies}\t}}\n\n\
-         \tchain forwarded {{\n\
+         \tchain prerouting {{\n\
          \t\ttype filter hook prerouting priority raw; policy accept;\n\
-         \t\tiifname {{ {names} }} jump replies\n\
-         \t\tfib daddr type local return comment \"queries to a server on this machine\"\n\
-         \t\tfib daddr oifname != {{ {names} }} return\n\
-         {queries}\t}}\n\n\
-         \tchain local {{\n\
+         {forwarded}{replies}\t}}\n\n\
+         \tchain output {{\n\
          \t\ttype filter hook output priority raw; policy accept;\n\
-         \t\toifname != {{ {names} }} return\n\
-         {queries}\t}}\n\
+         {own}\t}}\n\
          }}\n"
     ))
 }
@@ -130,8 +132,9 @@ mod tests {
         )
         .unwrap();
         for line in [
-            "ip saddr { 10.0.0.0/8 } ip daddr { 198.51.100.1 } udp dport 53 @th,80,1 0 notrack",
-            "ip daddr { 10.0.0.0/8 } ip saddr { 198.51.100.1 } udp sport 53 @th,80,1 1 notrack",
+            "ip saddr { 10.0.0.0/8 } ip daddr { 198.51.100.1 } udp dport 53 @th,80,1 0 fib daddr oifname { \"wan0\", \"wan1\" } notrack",
+            "ip saddr { 10.0.0.0/8 } ip daddr { 198.51.100.1 } udp dport 53 @th,80,1 0 oifname { \"wan0\", \"wan1\" } notrack",
+            "ip daddr { 10.0.0.0/8 } ip saddr { 198.51.100.1 } udp sport 53 @th,80,1 1 iifname { \"wan0\", \"wan1\" } notrack",
         ] {
             assert!(text.contains(line), "{text}");
         }

@@ -381,6 +381,10 @@ pub(crate) struct CheckArgs {
     #[arg(long, value_name = "PORT", value_delimiter = ',', value_parser = port, default_value = "53")]
     pub(crate) dns_port: Vec<u16>,
 
+    /// All addresses of this prefix are one client's: for who draws its source address
+    #[arg(long, value_name = "PREFIX", value_delimiter = ',')]
+    pub(crate) one_client: Vec<Prefix>,
+
     /// What the attacker sends: bits a second in packets of 100 bytes (100Mbit), or packets (50000pps)
     #[arg(long, value_name = "RATE", value_parser = rate, default_value = "100Mbit",
           help_heading = "Judgement")]

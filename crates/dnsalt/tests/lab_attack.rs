@@ -101,6 +101,7 @@ fn the_recipe_is_steered_and_the_nat_engine_is_not() {
 fn the_share_of_windows_that_are_won_is_what_the_formula_says() {
     agrees("measure-nat-256");
     agrees("measure-salt-512");
+    agrees("measure-pool-1024");
 }
 
 #[test]

@@ -102,3 +102,23 @@ fn who_cannot_do_it_says_so_and_changes_nothing() {
     assert_eq!(rules(&network), before);
     assert_eq!(gateway.sh("ls /run/bpf/dnsalt 2> /dev/null || true").unwrap(), "");
 }
+
+/// A server on the gateway itself is nobody's business: its clients are tracked as ever.
+#[test]
+fn queries_to_the_gateway_itself_are_tracked() {
+    let Some(network) = private() else { return };
+    let gateway = &network.net.gateway;
+    let own: std::net::IpAddr = "10.53.1.1".parse().unwrap();
+    let _server = dnsalt_lab::actor::DnsServer::start(gateway, &[own]).unwrap();
+    salt(&network, &OPTIONS).exits(0);
+    gateway.sh("conntrack -F 2> /dev/null").unwrap();
+    let resolver = &network.net.resolver;
+    let seen = resolver.run(move || {
+        let socket = std::net::UdpSocket::bind("0.0.0.0:44444").unwrap();
+        socket.set_read_timeout(Some(std::time::Duration::from_secs(2))).unwrap();
+        let query = b"\0\x07\x01\0\0\x01\0\0\0\0\0\0\x01a\x04test\0\0\x01\0\x01";
+        socket.send_to(query, (own, 53)).unwrap();
+        socket.recv_from(&mut [0; 512]).unwrap().1.ip()
+    });
+    assert_eq!((seen, tracked(&network)), (own, 1));
+}

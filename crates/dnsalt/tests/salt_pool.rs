@@ -4,8 +4,10 @@ mod common;
 
 use std::collections::HashSet;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use common::{BIN, Network, dnsalt, mount_bpffs, network, salt};
+use dnsalt_wire::dns::{Query, rrtype, write_query};
 use serde_json::Value;
 
 const PREFIXES: &str = "203.0.113.16/28,2001:db8:5::/64";
@@ -114,4 +116,51 @@ fn what_cannot_be_drawn_from_is_refused() {
     let auto = ["up", "--bpffs", "/run/bpf", "--source", PREFIXES];
     let up = network.net.gateway.command(BIN).args(auto).output().unwrap();
     assert!(String::from_utf8_lossy(&up.stdout).contains("engine   salt"), "{up:?}");
+}
+
+/// The resolver asks for a name with letters enough to tell random case from none.
+fn ask(network: &Network, count: u16) {
+    let server = network.net.servers_v4[0];
+    network.net.resolver.run(move || {
+        let socket = std::net::UdpSocket::bind("0.0.0.0:44444").unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+        for id in 0..count {
+            let mut query = [0; 64];
+            let name = "a-name-of-many-letters.test";
+            let asked = Query { id, recursion_desired: true, name, qtype: rrtype::A };
+            let length = write_query(&mut query, &asked).unwrap();
+            socket.send_to(&query[..length], (server, 53)).unwrap();
+            let mut reply = [0; 512];
+            socket.recv(&mut reply).unwrap();
+            assert_eq!(reply[..2], query[..2]);
+        }
+    });
+}
+
+/// What an operator of a name server sees: one client for each address, or one.
+#[test]
+fn an_audit_sees_one_client_where_it_is_told_so() {
+    let Some(network) = routed() else { return };
+    salt(&network, &["--source", PREFIXES]).exits(0);
+    let audit = |options: &[&str]| {
+        let args = [&["check", "--iface", "eth0", "--for", "4s", "--json"], options].concat();
+        let upstream = &network.net.upstream;
+        let watching = upstream.command(BIN).args(args).stdout(std::process::Stdio::piped());
+        let mut watching = watching.spawn().unwrap();
+        let mut said = watching.stdout().unwrap();
+        std::thread::sleep(Duration::from_millis(500));
+        ask(&network, 200);
+        let mut text = String::new();
+        std::io::Read::read_to_string(&mut said, &mut text).unwrap();
+        let report: Value = serde_json::from_str(&text).unwrap_or_else(|_| panic!("{text}"));
+        report["resolvers"].as_array().unwrap().clone()
+    };
+    assert_eq!(audit(&[]).len(), 16);
+    let one = audit(&["--one-client", PREFIXES]);
+    assert_eq!((one.len(), &one[0]["address"]), (1, &"203.0.113.16".into()), "{one:#?}");
+    let judged = &one[0]["overall"];
+    let (verdict, letters) = (&judged["verdict"], &judged["target"]["case_bits"]);
+    assert_eq!(verdict, "strong", "{one:#?}");
+    // 18 letters in the first label, 4 in the last.
+    assert_eq!(letters, 22.0, "{one:#?}");
 }

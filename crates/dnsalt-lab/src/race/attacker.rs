@@ -35,8 +35,8 @@ const PATIENCE: Duration = Duration::from_secs(12);
 /// What the attacker saw at its own server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Lesson {
-    /// Where the queries came from: what it will forge replies to.
-    pub address: Ipv4Addr,
+    /// Where the queries came from, each once: what it will forge replies to.
+    pub addresses: Vec<Ipv4Addr>,
     /// The ports, in order.
     pub ports: Vec<u16>,
     /// The query IDs, in order.
@@ -122,7 +122,7 @@ impl<'a> Attacker<'a> {
             Kind::Scan => Some(scan::run(
                 &self.race.network,
                 &mut self.client,
-                lesson.address,
+                lesson.addresses[0],
                 self.scenario,
                 self.tell,
             )?),
@@ -146,7 +146,7 @@ impl<'a> Attacker<'a> {
             return Ok(done);
         }
         if self.attack().kind == Kind::Steer {
-            self.take_ports(done.lesson.address)?;
+            self.take_ports(done.lesson.addresses[0])?;
         }
         let begun = Instant::now();
         let over = |done: &Attacked| {
@@ -190,16 +190,20 @@ impl<'a> Attacker<'a> {
         }
         let mut seen = self.race.own.take_seen();
         seen.retain(|query| !query.tcp && query.name.to_lowercase().contains(ATTACK));
-        let address = seen.iter().find_map(|query| match query.peer.ip() {
-            IpAddr::V4(address) => Some(address),
-            IpAddr::V6(_) => None,
-        });
-        let address = address.ok_or(LabError::NotReady {
-            what: "any query at the attacker's own server",
-            patience: PATIENCE,
-        })?;
+        let mut addresses = Vec::new();
+        for query in &seen {
+            if let IpAddr::V4(address) = query.peer.ip()
+                && !addresses.contains(&address)
+            {
+                addresses.push(address);
+            }
+        }
+        if addresses.is_empty() {
+            let what = "any query at the attacker's own server";
+            return Err(LabError::NotReady { what, patience: PATIENCE });
+        }
         let ports = seen.iter().map(|query: &Seen| query.peer.port()).collect();
-        Ok(Lesson { address, ports, ids: seen.iter().map(|query| query.id).collect() })
+        Ok(Lesson { addresses, ports, ids: seen.iter().map(|query| query.id).collect() })
     }
 
     /// Conntrack remembers a packet that nobody waited for like any other, and keeps its ports. The NAT
@@ -232,9 +236,12 @@ impl<'a> Attacker<'a> {
         let all: Vec<_> = servers(self.scenario.network.servers).collect();
         let payload = forged(&name, !attack.goes_on)
             .ok_or(LabError::NotReady { what: "a forged reply", patience: Duration::ZERO })?;
-        // One of the servers that may be asked; a guess like the others.
-        let server = all[usize::try_from(done.windows).unwrap_or(0) % all.len()];
-        self.flood.load(server, done.lesson.address, &payload)?;
+        // One of the servers that may be asked, and one of the addresses; guesses like the others.
+        let window = usize::try_from(done.windows).unwrap_or(0);
+        let server = all[window % all.len()];
+        let addresses = &done.lesson.addresses;
+        let target = addresses[window / all.len() % addresses.len()];
+        self.flood.load(server, target, &payload)?;
         self.race.bank.take_seen();
         self.client.ask(&name)?;
         let asked = Instant::now();

@@ -115,8 +115,11 @@ mod tests {
             packets: None,
             goes_on: false,
         };
-        let lesson =
-            Lesson { address: Ipv4Addr::LOCALHOST, ports: vec![7; ids.len()], ids: ids.to_vec() };
+        let lesson = Lesson {
+            addresses: vec![Ipv4Addr::LOCALHOST],
+            ports: vec![7; ids.len()],
+            ids: ids.to_vec(),
+        };
         let mut guesses = Guesses::new(&attack, &lesson, None);
         guesses.next_window(None);
         guesses

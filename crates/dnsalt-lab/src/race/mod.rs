@@ -30,7 +30,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 pub use attacker::{Attacked, Lesson, Poisoned};
-pub use network::Network;
+pub use network::{Network, ROUTED};
 pub use scan::{ScanEnd, Scanned};
 pub use scenario::{
     Attack, Engine, Expect, Kind, NetworkOptions, Protection, Scenario, Told, VictimOptions,

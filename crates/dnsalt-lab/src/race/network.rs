@@ -10,6 +10,8 @@ pub(super) const LAB: [u8; 2] = [10, 53];
 pub(super) const ROOT: Ipv4Addr = Ipv4Addr::new(10, 53, 3, 10);
 /// The attacker: it has a name server of its own here.
 pub(super) const ATTACKER: Ipv4Addr = Ipv4Addr::new(10, 53, 4, 66);
+/// Addresses that the gateway may use besides its own: they are routed to it.
+pub const ROUTED: &str = "10.53.5.0/28";
 /// Where the resolver listens.
 pub(super) const RESOLVER: Ipv4Addr = Ipv4Addr::new(10, 53, 0, 1);
 /// Name servers of the attacked zone that there can be.
@@ -87,6 +89,7 @@ impl Network {
         resolver.route("default", by(1, 1))?;
         gateway.route("default", by(2, 2))?;
         internet.route("10.53.1.0/24", by(2, 1))?;
+        internet.route(ROUTED, by(2, 1))?;
         authority.route("default", by(3, 1))?;
         attacker.route("default", by(4, 1))?;
         gateway.enable_forwarding()?;

@@ -5,7 +5,7 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use dnsalt_policy::{Case, OnNearMiss, Settings};
+use dnsalt_policy::{Case, OnNearMiss, Settings, Source};
 use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::network::MOST_SERVERS;
@@ -233,7 +233,12 @@ impl fmt::Display for Protection {
         }
         if policy.on_near_miss == Some(OnNearMiss::Drop) {
             let case = policy.case.unwrap_or(Case::Learn) != Case::Off;
-            f.write_str(if case { ", port, ID and case" } else { ", port and ID only" })?;
+            f.write_str(match (&policy.source, case) {
+                (Some(Source::Pool(_)), true) => ", case and address",
+                (Some(Source::Pool(_)), false) => ", port, ID, address",
+                (_, true) => ", port, ID and case",
+                (_, false) => ", port and ID only",
+            })?;
         }
         Ok(())
     }

@@ -14,7 +14,7 @@ use dnsalt_audit::series::Series;
 use dnsalt_capture::file::CaptureFile;
 use serde::Serialize;
 
-use super::packet::{DnsPorts, Totals, event};
+use super::packet::{Scope, Totals, event};
 
 /// Clocks of two machines may differ by so much, in nanoseconds.
 const APART: u64 = 2_000_000_000;
@@ -63,10 +63,10 @@ pub(crate) struct Across {
 pub(crate) fn compare(
     inside: &Path,
     outside: &Path,
-    ports: &DnsPorts,
+    scope: &Scope,
     terms: Terms,
 ) -> anyhow::Result<Across> {
-    let (inside, outside) = (queries(inside, ports)?, queries(outside, ports)?);
+    let (inside, outside) = (queries(inside, scope)?, queries(outside, scope)?);
     let mut waiting: HashMap<(Address, u16, u32), Vec<&Event>> = HashMap::new();
     for event in outside.iter().rev() {
         waiting.entry((event.server, event.id, event.question)).or_default().push(event);
@@ -142,11 +142,11 @@ impl Effect {
 }
 
 /// The queries of a capture, each once, in the order of time.
-fn queries(path: &Path, ports: &DnsPorts) -> anyhow::Result<Vec<Event>> {
+fn queries(path: &Path, scope: &Scope) -> anyhow::Result<Vec<Event>> {
     let mut file = CaptureFile::open(path)?;
     let (mut events, mut totals) = (Vec::new(), Totals::default());
     while let Some(record) = file.next_record()? {
-        let found = event(record.time, record.link, record.data, ports, &mut totals);
+        let found = event(record.time, record.link, record.data, scope, &mut totals);
         events.extend(found.filter(|event| matches!(event.kind, Kind::Query(_))));
     }
     if let Some(damage) = file.damage() {

@@ -2,7 +2,8 @@
 
 use std::ops::AddAssign;
 
-use dnsalt_audit::event::{Event, Kind, QueryTraits, ReplyTraits};
+use dnsalt_audit::event::{Address, Event, Kind, QueryTraits, ReplyTraits};
+use dnsalt_policy::Prefix;
 use dnsalt_wire::ParseError;
 use dnsalt_wire::dns::{self, Letters, Message};
 use dnsalt_wire::ip::{self, Packet, Transport};
@@ -50,19 +51,37 @@ impl AddAssign for Totals {
     }
 }
 
-/// The ports that DNS is asked on.
+/// What an audit goes by: the ports that DNS is asked on, and who is one client.
 #[derive(Clone, Debug)]
-pub(crate) struct DnsPorts {
+pub(crate) struct Scope {
     bits: Vec<u64>,
+    /// Prefixes whose addresses are one client's: the first address, and the bits that are their own.
+    one_client: Vec<(u128, u128)>,
 }
 
-impl DnsPorts {
+impl Scope {
     pub(crate) fn new(ports: &[u16]) -> Self {
         let mut bits = vec![0; 1024];
         for port in ports {
             bits[usize::from(port >> 6)] |= 1 << (port & 63);
         }
-        DnsPorts { bits }
+        Scope { bits, one_client: Vec::new() }
+    }
+
+    /// Takes all addresses of each prefix for one client.
+    pub(crate) fn with_one_client(mut self, prefixes: &[Prefix]) -> Self {
+        let own = |prefix: &Prefix| {
+            let whole = if prefix.address().is_ipv4() { 32 } else { 128 };
+            let drawn = whole - u32::from(prefix.length());
+            (Address::from(prefix.address()).0, u128::MAX.checked_shl(drawn).unwrap_or(0))
+        };
+        self.one_client = prefixes.iter().map(own).collect();
+        self
+    }
+
+    fn client(&self, address: Address) -> Address {
+        let one = self.one_client.iter().find(|(first, own)| address.0 & own == *first);
+        one.map_or(address, |(first, _)| Address(*first))
     }
 
     fn has(&self, port: u16) -> bool {
@@ -75,12 +94,12 @@ pub(crate) fn event(
     time: u64,
     link: LinkType,
     frame: &[u8],
-    ports: &DnsPorts,
+    scope: &Scope,
     totals: &mut Totals,
 ) -> Option<Event> {
     totals.packets += 1;
     match network(link, frame) {
-        Ok(Network::Ip(packet)) => of_ip(time, packet, ports, totals),
+        Ok(Network::Ip(packet)) => of_ip(time, packet, scope, totals),
         Ok(Network::Other) => None,
         Ok(Network::UnknownLink) => {
             totals.unknown_links += 1;
@@ -93,7 +112,7 @@ pub(crate) fn event(
     }
 }
 
-fn of_ip(time: u64, bytes: &[u8], ports: &DnsPorts, totals: &mut Totals) -> Option<Event> {
+fn of_ip(time: u64, bytes: &[u8], scope: &Scope, totals: &mut Totals) -> Option<Event> {
     let Ok(packet) = Packet::parse(bytes) else {
         totals.malformed += 1;
         return None;
@@ -109,12 +128,12 @@ fn of_ip(time: u64, bytes: &[u8], ports: &DnsPorts, totals: &mut Totals) -> Opti
             totals.fragments += 1;
             return None;
         }
-        ip::UDP => of_udp(transport, ports, totals),
-        ip::TCP => of_tcp(transport, ports, totals),
+        ip::UDP => of_udp(transport, scope, totals),
+        ip::TCP => of_tcp(transport, scope, totals),
         _ => return None,
     };
     if let Ok(found) = event {
-        found.map(|found| found.event(time, &packet))
+        found.map(|found| found.event(time, &packet, scope))
     } else {
         totals.malformed += 1;
         None
@@ -132,21 +151,22 @@ struct Found {
 }
 
 impl Found {
-    fn event(self, time: u64, packet: &Packet<'_>) -> Event {
+    fn event(self, time: u64, packet: &Packet<'_>, scope: &Scope) -> Event {
         let (client, server) = (packet.src().into(), packet.dst().into());
         let (client, server) = if self.forth { (client, server) } else { (server, client) };
         let Found { port, id, question, kind, .. } = self;
+        let client = scope.client(client);
         Event { time, client, server, port, id, question, kind }
     }
 }
 
 fn of_udp(
     transport: Transport<'_>,
-    ports: &DnsPorts,
+    scope: &Scope,
     totals: &mut Totals,
 ) -> Result<Option<Found>, ParseError> {
     let udp = Udp::parse(transport.payload)?;
-    let (to, from) = (ports.has(udp.dst_port()), ports.has(udp.src_port()));
+    let (to, from) = (scope.has(udp.dst_port()), scope.has(udp.src_port()));
     if !to && !from {
         return Ok(None);
     }
@@ -184,11 +204,11 @@ fn of_udp(
 
 fn of_tcp(
     transport: Transport<'_>,
-    ports: &DnsPorts,
+    scope: &Scope,
     totals: &mut Totals,
 ) -> Result<Option<Found>, ParseError> {
     let tcp = Tcp::parse(transport.payload)?;
-    if !ports.has(tcp.dst_port()) {
+    if !scope.has(tcp.dst_port()) {
         return Ok(None);
     }
     let query = dns::tcp_payload(tcp.payload())

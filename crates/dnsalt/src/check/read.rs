@@ -19,7 +19,7 @@ use dnsalt_capture::file::{CaptureFile, FileError};
 use indicatif::ProgressBar;
 use serde::Serialize;
 
-use super::packet::{DnsPorts, Totals, event};
+use super::packet::{Scope, Totals, event};
 
 /// Bytes that a thread reads at a time: enough for a shard to work on its events for a while, before the
 /// next one wants the cache.
@@ -47,19 +47,19 @@ pub(crate) struct Reading {
     /// Files that were read.
     pub(crate) files: u64,
     pub(crate) losses: Vec<Loss>,
-    ports: DnsPorts,
+    scope: Scope,
     threads: usize,
 }
 
 impl Reading {
-    pub(crate) fn new(ports: DnsPorts, threads: usize) -> Self {
+    pub(crate) fn new(scope: Scope, threads: usize) -> Self {
         let (state, totals) = (State::default(), Totals::default());
-        Reading { state, totals, files: 0, losses: Vec::new(), ports, threads }
+        Reading { state, totals, files: 0, losses: Vec::new(), scope, threads }
     }
 
     /// Takes notice of one packet.
     pub(crate) fn packet(&mut self, time: u64, link: dnsalt_wire::link::LinkType, frame: &[u8]) {
-        if let Some(event) = event(time, link, frame, &self.ports, &mut self.totals) {
+        if let Some(event) = event(time, link, frame, &self.scope, &mut self.totals) {
             self.state.observe(&event);
         }
     }
@@ -101,7 +101,7 @@ impl Reading {
         let mut next_tick = self.totals.packets + TICK;
         while let Some(record) = file.next_record()? {
             if let Some(event) =
-                event(record.time, record.link, record.data, &self.ports, &mut self.totals)
+                event(record.time, record.link, record.data, &self.scope, &mut self.totals)
             {
                 self.state.observe(&event);
             }
@@ -122,7 +122,7 @@ impl Reading {
 
     fn rounds(&mut self, file: &mut CaptureFile, bar: &ProgressBar) {
         let base = bar.position();
-        let ports = &self.ports;
+        let scope = &self.scope;
         // Lists of events to fill again: new memory for every round would cost more than reading.
         let spare = Mutex::new(Vec::<ByShard>::new());
         let spares = || spare.lock().unwrap_or_else(PoisonError::into_inner);
@@ -130,7 +130,7 @@ impl Reading {
             let mut totals = Totals::default();
             let mut shards = spares().pop().unwrap_or_default();
             while let Some(record) = stretch.next_record() {
-                let found = event(record.time, record.link, record.data, ports, &mut totals);
+                let found = event(record.time, record.link, record.data, scope, &mut totals);
                 if let Some(event) = found {
                     shards[event.shard()].push(event);
                 }

@@ -12,7 +12,7 @@ use dnsalt_capture::PortFilter;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::check::across::Effect;
-use crate::check::packet::DnsPorts;
+use crate::check::packet::Scope;
 use crate::check::read::{self, Reading};
 use crate::check::report::Report;
 use crate::check::{across, csv, html, live, text};
@@ -44,7 +44,7 @@ pub(crate) fn run(args: &CheckArgs) -> Outcome {
         .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
     // Before the work, so that it is not lost for a wrong name.
     let outputs = Outputs::begin(args)?;
-    let mut reading = Reading::new(DnsPorts::new(&args.dns_port), threads);
+    let mut reading = Reading::new(scope(args), threads);
     for path in &args.merge {
         merge(&mut reading, path)?;
     }
@@ -116,6 +116,10 @@ fn finish(
     Ok(if report.weak() { Verdict::Weak } else { Verdict::Fine })
 }
 
+fn scope(args: &CheckArgs) -> Scope {
+    Scope::new(&args.dns_port).with_one_client(&args.one_client)
+}
+
 fn terms(args: &CheckArgs) -> Terms {
     let effort = if args.deep { Effort::Deep } else { Effort::Normal };
     let attacker = Attacker { rate: args.attacker, servers: f64::from(args.servers) };
@@ -124,7 +128,7 @@ fn terms(args: &CheckArgs) -> Terms {
 
 /// What a NAT does to ports, seen from both sides.
 fn across(args: &CheckArgs, inside: &Path, outside: &Path) -> Outcome {
-    let across = across::compare(inside, outside, &DnsPorts::new(&args.dns_port), terms(args))?;
+    let across = across::compare(inside, outside, &scope(args), terms(args))?;
     if args.json {
         output::print_json(&across)?;
     } else {

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use dnsalt_lab::race::{
-    Attack, Engine, Expect, Kind, NetworkOptions, Protection, Scenario, Victim, VictimOptions,
+    Attack, Engine, Expect, Kind, NetworkOptions, Protection, ROUTED, Scenario, Victim,
+    VictimOptions,
 };
-use dnsalt_policy::{Case, OnNearMiss, PortRange, Settings};
+use dnsalt_policy::{Case, Conntrack, OnNearMiss, PortRange, Settings, Source};
 
 /// Ports that scans are shown with: looking at all of them takes half an hour.
 const SCANNED: [u16; 2] = [40_000, 40_399];
@@ -22,7 +23,7 @@ macro_rules! scenarios {
 }
 
 /// The scenarios that are part of the program, by the names of their files.
-pub(crate) const BUILT_IN: [(&str, &str); 22] = scenarios![
+pub(crate) const BUILT_IN: [(&str, &str); 23] = scenarios![
     "bind-fixed",
     "dnsmasq-fixed",
     "legacy",
@@ -41,6 +42,7 @@ pub(crate) const BUILT_IN: [(&str, &str); 22] = scenarios![
     "measure-salt-256",
     "measure-salt-512",
     "measure-salt-1024",
+    "measure-pool-1024",
     "measure-ids-8192",
     "measure-ids-16384",
     "measure-ids-32768",
@@ -101,16 +103,18 @@ pub(crate) fn measures() -> Vec<Scenario> {
     all.map(|(name, _)| built_in(name)).collect()
 }
 
-fn protections() -> [Protection; 7] {
+fn protections() -> [Protection; 8] {
     let with = |engine, policy| Protection { engine, policy };
     let plain = Settings::default;
     // What each query has for itself: no limit to guesses.
-    let unlimited = |case| {
+    let unlimited = |case, source: Option<Source>| {
         let policy = Settings {
             on_near_miss: Some(OnNearMiss::Drop),
             lockdown_after: Some(0),
             lockdown_unsolicited: Some(0),
             case: Some(case),
+            conntrack: source.is_some().then_some(Conntrack::Off),
+            source,
             ..plain()
         };
         with(Engine::Salt, policy)
@@ -120,8 +124,9 @@ fn protections() -> [Protection; 7] {
         with(Engine::Recipe, plain()),
         with(Engine::Nat, plain()),
         with(Engine::Nat, Settings { per_query: Some(true), ..plain() }),
-        unlimited(Case::Off),
-        unlimited(Case::On),
+        unlimited(Case::Off, None),
+        unlimited(Case::On, None),
+        unlimited(Case::On, ROUTED.parse().ok()),
         with(Engine::Salt, plain()),
     ]
 }
@@ -191,7 +196,7 @@ mod tests {
     #[test]
     fn every_combination_is_there_once() {
         let all = full(Duration::from_secs(10));
-        assert_eq!(all.len(), 5 * 27 + 10);
+        assert_eq!(all.len(), 5 * 31 + 11);
         let titles: std::collections::HashSet<_> = all.iter().map(|one| &one.title).collect();
         assert_eq!(titles.len(), all.len());
     }

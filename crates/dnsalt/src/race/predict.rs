@@ -4,10 +4,10 @@
 //! that the reply may have to come from, P ports and I query IDs that it has to choose among. Where the
 //! first near miss sends the query to TCP, only the first packet that meets the port counts: its chance is
 //! that to meet the port, min(1, K / (N P)), times 1 / I. Where the letters of names get a random case, each
-//! of them halves it.
+//! of them halves it; where the source address is drawn, its chance is that of one among A.
 
 use dnsalt_lab::race::{Attacked, Engine, Kind, Scenario, Told};
-use dnsalt_policy::{Case, OnNearMiss, Settings};
+use dnsalt_policy::{Case, Family, OnNearMiss, Settings, Source};
 use serde::Serialize;
 
 /// One in so many ports is left free by who steers a NAT.
@@ -24,6 +24,8 @@ pub(crate) struct Prediction {
     pub(crate) ids: f64,
     /// L: letters of the name whose case it has to guess.
     pub(crate) letters: u32,
+    /// A: source addresses that it has to choose among.
+    pub(crate) addresses: f64,
     /// K: guesses in a window, on average.
     pub(crate) guesses: f64,
     /// Whether the first near miss ends the window.
@@ -77,7 +79,8 @@ impl Prediction {
             (guesses / (ports * ids)).min(1.0)
         };
         let letters = letters(engine, policy);
-        let window = window / 2_f64.powf(f64::from(letters));
+        let addresses = addresses(engine, policy);
+        let window = window / 2_f64.powf(f64::from(letters)) / addresses;
         // A window that never opened, as the query went over TCP at once, cannot be won.
         let window = window * attacked.open.max(won) as f64 / windows.max(1.0);
         let chance = 1.0 - (1.0 - window).powf(windows);
@@ -86,7 +89,7 @@ impl Prediction {
             // Windows until the chance is one half; at least one.
             (std::f64::consts::LN_2 / -(-window).ln_1p()).max(1.0) * each
         });
-        Prediction { ports, ids, letters, guesses, one_guess, window, chance, even_odds }
+        Prediction { ports, ids, letters, addresses, guesses, one_guess, window, chance, even_odds }
     }
 }
 
@@ -94,6 +97,16 @@ impl Prediction {
 fn letters(engine: Engine, policy: &Settings) -> u32 {
     let changes = engine == Engine::Salt && policy.case.unwrap_or(Case::Learn) != Case::Off;
     if changes { dnsalt_lab::race::LETTERS } else { 0 }
+}
+
+/// Addresses that queries may leave from. It goes for one of them in each window.
+fn addresses(engine: Engine, policy: &Settings) -> f64 {
+    match &policy.source {
+        Some(Source::Pool(pool)) if matches!(engine, Engine::Nat | Engine::Salt) => {
+            2_f64.powf(pool.bits(Family::V4))
+        }
+        _ => 1.0,
+    }
 }
 
 fn policy_ports(settings: &Settings) -> f64 {
@@ -117,8 +130,11 @@ mod tests {
     }
 
     fn attacked(ids: &[u16]) -> Attacked {
-        let lesson =
-            Lesson { address: Ipv4Addr::LOCALHOST, ports: vec![1; ids.len()], ids: ids.to_vec() };
+        let lesson = Lesson {
+            addresses: vec![Ipv4Addr::LOCALHOST],
+            ports: vec![1; ids.len()],
+            ids: ids.to_vec(),
+        };
         Attacked {
             lesson,
             scan: None,
@@ -175,5 +191,8 @@ mod tests {
         let few = "engine = 'salt', policy.case = 'off', policy.on-near-miss = 'drop', policy.ports = '40000-40255'";
         let p = predicted(few, "kind = 'spray', told = 'id', ports = '40000-40255'", &random);
         assert!((p.ports, p.ids, p.window) == (256.0, 1.0, 1.0));
+        let drawn = format!("{few}, policy.source = '10.53.5.0/28'");
+        let p = predicted(&drawn, "kind = 'spray', told = 'id', ports = '40000-40255'", &random);
+        assert!((p.addresses, p.window) == (16.0, 1.0 / 16.0));
     }
 }

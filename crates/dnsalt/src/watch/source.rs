@@ -20,7 +20,7 @@ use dnsalt_wire::link::LinkType;
 
 use super::merge::Merge;
 use super::sample::{Protection, Sample, Seen};
-use crate::check::packet::{DnsPorts, Totals, event};
+use crate::check::packet::{Scope, Totals, event};
 
 /// Samples that wait for the model.
 const QUEUE: usize = 256;
@@ -64,9 +64,9 @@ impl Source {
         // First all of them: none is watched if one cannot be.
         let all = wanted.interfaces.iter().map(open).collect::<Result<Vec<_>, _>>()?;
         for (name, live) in all {
-            let ports = DnsPorts::new(&wanted.ports);
+            let scope = Scope::new(&wanted.ports);
             let (filter, to) = (filter.clone(), to.clone());
-            let reader = Reader { name, filter, ports, to, stop: Arc::clone(&stop) };
+            let reader = Reader { name, filter, scope, to, stop: Arc::clone(&stop) };
             thread::Builder::new().name(reader.name.clone()).spawn(move || reader.run(live))?;
         }
         let (interval, flag) = (wanted.interval, Arc::clone(&stop));
@@ -111,7 +111,7 @@ struct Over;
 struct Reader {
     name: String,
     filter: PortFilter,
-    ports: DnsPorts,
+    scope: Scope,
     to: SyncSender<Sample>,
     stop: Arc<AtomicBool>,
 }
@@ -145,7 +145,7 @@ impl Reader {
         let (mut sent, mut asked) = (Instant::now(), Instant::now());
         while !self.stop.load(Ordering::Relaxed) {
             match live.next(GATHER) {
-                Ok(Some(frame)) => batch.extend(seen(&frame, &self.ports)),
+                Ok(Some(frame)) => batch.extend(seen(&frame, &self.scope)),
                 Ok(None) => {}
                 Err(error) => return Ok(error.to_string()),
             }
@@ -175,10 +175,10 @@ impl Reader {
     }
 }
 
-fn seen(frame: &dnsalt_capture::Frame<'_>, ports: &DnsPorts) -> Option<Seen> {
+fn seen(frame: &dnsalt_capture::Frame<'_>, scope: &Scope) -> Option<Seen> {
     let time = frame.time.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
     let time = u64::try_from(time).unwrap_or(u64::MAX);
-    let event = event(time, LinkType::RAW, frame.data, ports, &mut Totals::default())?;
+    let event = event(time, LinkType::RAW, frame.data, scope, &mut Totals::default())?;
     let outgoing = frame.direction == dnsalt_capture::Direction::Outgoing;
     Some(Seen { event, outgoing })
 }

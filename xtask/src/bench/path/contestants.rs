@@ -22,6 +22,7 @@ pub(super) enum Contestant {
     PerQuery,
     Salt,
     SaltAll,
+    SaltNat,
     UserSpace,
     Dnsmasq,
     Unbound,
@@ -38,7 +39,7 @@ pub(super) struct Running {
 }
 
 impl Contestant {
-    pub(super) const ALL: [Contestant; 12] = [
+    pub(super) const ALL: [Contestant; 13] = [
         Contestant::Plain,
         Contestant::Conntrack,
         Contestant::Masquerade,
@@ -47,6 +48,7 @@ impl Contestant {
         Contestant::PerQuery,
         Contestant::Salt,
         Contestant::SaltAll,
+        Contestant::SaltNat,
         Contestant::UserSpace,
         Contestant::Dnsmasq,
         Contestant::Unbound,
@@ -63,6 +65,7 @@ impl Contestant {
             Contestant::PerQuery => "nat-per-query",
             Contestant::Salt => "salt",
             Contestant::SaltAll => "salt-all",
+            Contestant::SaltNat => "salt-nat",
             Contestant::UserSpace => "user-space",
             Contestant::Dnsmasq => "dnsmasq",
             Contestant::Unbound => "unbound",
@@ -81,6 +84,7 @@ impl Contestant {
             Contestant::PerQuery => "dnsalt up --engine nat --per-query",
             Contestant::Salt => "dnsalt up --engine salt --case off: port and ID",
             Contestant::SaltAll => "dnsalt up --engine salt --fragments drop",
+            Contestant::SaltNat => "dnsalt up --engine salt --source ADDRESS --conntrack off",
             Contestant::UserSpace => "port and ID in user space, by NFQUEUE",
             Contestant::Dnsmasq => "dnsmasq forwards, without a cache",
             Contestant::Unbound => "Unbound forwards, 2 threads",
@@ -100,6 +104,7 @@ impl Contestant {
             Contestant::Conntrack
             | Contestant::Masquerade
             | Contestant::Nat
+            | Contestant::SaltNat
             | Contestant::PerQuery => ("nft", "nftables"),
             Contestant::Snat | Contestant::UserSpace => ("iptables", "iptables"),
             Contestant::Dnsmasq => ("dnsmasq", "dnsmasq-base"),
@@ -138,6 +143,14 @@ impl Contestant {
             Contestant::PerQuery => up("--engine nat --backend nft --per-query"),
             Contestant::Salt => salt("--case off"),
             Contestant::SaltAll => salt("--case on --fragments drop"),
+            // Conntrack is at work for all other traffic, as behind a masquerading gateway.
+            Contestant::SaltNat => format!(
+                "nft add table inet b
+                 nft add chain inet b f '{{ type filter hook forward priority 0; }}'
+                 nft add rule inet b f ct state new counter
+                 {}",
+                salt("--source 10.54.2.1 --conntrack off")
+            ),
             Contestant::UserSpace => format!(
                 "iptables -A FORWARD -p udp --dport 53 -j NFQUEUE --queue-num {QUEUE}
                  iptables -A FORWARD -p udp --sport 53 -j NFQUEUE --queue-num {QUEUE}"
@@ -206,7 +219,7 @@ impl Running {
         match self.kind {
             Contestant::Plain => None,
             // 524,288 slots of 64 bytes and as many words of 4, 131,072 recent questions of 32.
-            Contestant::Salt | Contestant::SaltAll => Some(39.8),
+            Contestant::Salt | Contestant::SaltAll | Contestant::SaltNat => Some(39.8),
             _ => Some((conntrack_slab() - self.slab).max(0.0) / 1000.0),
         }
     }
