@@ -89,9 +89,8 @@ fn is_reply(skb: Skb) -> Kind {
     let Some(dns) = head::dns(&work.head, ip, work.length as usize) else {
         // A first fragment may be too short to show what it is.
         let (src, _) = head::ports(&work.head, ip.transport);
-        let hides = ip.more_fragments
-            && kernel.config().is_dns_port(src)
-            && kernel.expects(ip.dst, ip.src);
+        let hides =
+            ip.more_fragments && kernel.config().is_dns_port(src) && kernel.expects(ip.dst, ip.src);
         return if hides { unreadable(&kernel) } else { Kind::Other };
     };
     if !dns.is_reply()
@@ -189,8 +188,8 @@ fn restored(skb: Skb, number: u64) -> i32 {
         changed = work.changed.sum;
     }
     let from = [work.dns.dst_port, work.dns.id];
-    let written = write::destination(skb, work, from, origin(number), changed)
-        && write::address(skb, false);
+    let written =
+        write::destination(skb, work, from, origin(number), changed) && write::address(skb, false);
     if written { TC_ACT_UNSPEC } else { TC_ACT_SHOT }
 }
 
@@ -202,8 +201,7 @@ fn truncated(skb: Skb, number: u64) -> i32 {
         return TC_ACT_SHOT;
     }
     let [dst_port, id] = origin(number);
-    let way =
-        Way { src: work.ip.src, src_port: work.dns.src_port, dst: work.other, dst_port, id };
+    let way = Way { src: work.ip.src, src_port: work.dns.src_port, dst: work.other, dst_port, id };
     let short = short(&work.head, &work.ip, &work.dns, &work.question, &way);
     let written = (work.nonce == 0 || write::name(skb, true))
         && write::short(skb, work.offset, &work.ip, &short);

@@ -9,9 +9,10 @@ use aya_ebpf::maps::{Array, PerCpuArray, RingBuf};
 use dnsalt_salt::case::Changed;
 use dnsalt_salt::head::{Dns, HEAD, Head, Ip};
 use dnsalt_salt::layout::{
-    self, ADDRESSES as ADDRESS_PLACES, COUNTERS as KINDS, Config, Counter, Event, HABITS as HABIT_PLACES, Habit, NEAR,
-    RECENT as RECENT_PLACES, SERVERS as SERVER_PLACES, SLOTS as SLOT_PLACES,
-    SUFFIXES as SUFFIX_PLACES, Server, Slot, Suffix, TAKEN as TAKEN_PLACES, TIME_SHIFT, flags,
+    self, ADDRESSES as ADDRESS_PLACES, COUNTERS as KINDS, Config, Counter, Event,
+    HABITS as HABIT_PLACES, Habit, NEAR, RECENT as RECENT_PLACES, SERVERS as SERVER_PLACES,
+    SLOTS as SLOT_PLACES, SUFFIXES as SUFFIX_PLACES, Server, Slot, Suffix, TAKEN as TAKEN_PLACES,
+    TIME_SHIFT, flags,
 };
 use dnsalt_salt::layout::{PASSED as PASSED_PLACES, Random, Range, Recent, Report, Told};
 use dnsalt_salt::question::Question;

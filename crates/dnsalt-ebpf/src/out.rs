@@ -138,8 +138,8 @@ fn salted(skb: Skb, number: u64) -> i32 {
         changed = work.changed.sum;
     }
     let from = [work.dns.src_port, work.dns.id];
-    let written = write::source(skb, work, from, salt(number), changed)
-        && write::address(skb, true);
+    let written =
+        write::source(skb, work, from, salt(number), changed) && write::address(skb, true);
     if written { TC_ACT_UNSPEC } else { TC_ACT_SHOT }
 }
 
