@@ -37,7 +37,7 @@ const CLIENT: u32 = 0xc633_6407;
 const SERVER: u32 = 0xcb00_7109;
 
 /// What is measured: its name, the settings of the policy, the share of slots that are taken.
-const CASES: [(&str, &str, f64); 9] = [
+const CASES: [(&str, &str, f64); 10] = [
     ("port and ID", "", 0.0),
     ("half of the slots taken", "", 0.5),
     ("nine of ten taken", "", 0.9),
@@ -45,6 +45,7 @@ const CASES: [(&str, &str, f64); 9] = [
     ("fragments = drop", "fragments = 'drop'", 0.0),
     ("no cap on equal ones", "max-identical = 0", 0.0),
     ("letter case", "case = 'on'", 0.0),
+    ("source address of 16", "source = '192.0.2.16/28'", 0.0),
     ("everything", "case = 'on'\nfragments = 'drop'\nfrom = ['198.51.100.0/24']", 0.0),
     ("256 ports, all in the cache", "ports = '20000-20255'", 0.0),
 ];
@@ -143,7 +144,9 @@ fn exchanges(trial: &mut Trial, packets: u32) -> anyhow::Result<[f64; 2]> {
         let answer = reply(&sent.packet[14..]).context("what left is no query")?;
         let got = inward.show(trial, Way::In, &framed(&answer))?;
         let seen = tag(&got.packet[14..]);
-        let right = seen.is_some_and(|tag| (tag.port, tag.id, tag.number) == (44444, 7, number));
+        let right = seen.is_some_and(|tag| {
+            (tag.client, tag.port, tag.id, tag.number) == (CLIENT, 44444, 7, number)
+        });
         ensure!(got.verdict == PASS && right, "a reply did not come in right: {seen:?}");
     }
     Ok([out.difference(), inward.difference()])

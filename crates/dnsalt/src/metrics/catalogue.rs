@@ -54,6 +54,11 @@ pub(super) static ID_BITS: Definition = Definition::gauge(
 )
 .by(CASES);
 
+pub(super) static ADDRESS_BITS: Definition = Definition::gauge(
+    "dnsalt_address_entropy",
+    "Bits of the source address, where it is drawn for each query (salt engine).",
+);
+
 pub(super) static PORTS: Definition =
     Definition::gauge("dnsalt_ports", "Source ports that are drawn from.");
 
@@ -289,6 +294,7 @@ pub(super) static ALL: &[&Definition] = &[
     &KEY_AGE,
     &PORT_BITS,
     &ID_BITS,
+    &ADDRESS_BITS,
     &PORTS,
     &NAT_FLOWS,
     &NAT_UNSOLICITED,

@@ -105,6 +105,7 @@ fn export_salt(salt: &SaltReport, to: &mut Families) {
     for case in ["now", "worst"] {
         to.add_by(&metric::ID_BITS, &[case], salt.id_bits);
     }
+    to.add(&metric::ADDRESS_BITS, salt.address_bits);
     to.add(&metric::SALT_INTERFACES, salt.interfaces.len());
     // Samples of one family have to come one after another.
     let mut all = Counter::ALL.map(|counter| (place(counter), salt.count(counter)));
