@@ -29,5 +29,9 @@ pub fn name(counter: Counter) -> &'static str {
         Counter::Cased => "cased",
         Counter::CasedLetters => "cased_letters",
         Counter::CaseLearned => "case_learned",
+        Counter::Cookied => "cookied",
+        Counter::CookieReturned => "cookie_returned",
+        Counter::CookieMissing => "cookie_missing",
+        Counter::CookieLearned => "cookie_learned",
     }
 }

@@ -19,8 +19,8 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(
 ));
 
 /// The maps that last, with the sizes of key and value. All but the scratch memory of a packet.
-pub(crate) const MAPS: [(&str, usize, usize); 19] = {
-    use dnsalt_salt::layout::{Habit, Recent, Server, Slot, Told};
+pub(crate) const MAPS: [(&str, usize, usize); 20] = {
+    use dnsalt_salt::layout::{Cookie, Habit, Recent, Server, Slot, Told};
     [
         ("CONFIG", 4, size_of::<Config>()),
         ("PORTS", 4, 2 << 16),
@@ -41,6 +41,7 @@ pub(crate) const MAPS: [(&str, usize, usize); 19] = {
         ("SUFFIXES", 4, size_of::<Suffix>()),
         ("ADDRESSES", 4, size_of::<Range>()),
         ("POOL", 20, 1),
+        ("COOKIES", 4, size_of::<Cookie>()),
     ]
 };
 

@@ -1,8 +1,8 @@
 //! A policy in the terms of the kernel half.
 
 use dnsalt_policy::{
-    Case, CaseExempt, Conntrack, Family, Fragments, OnFull, OnNearMiss, Policy, Prefix, Protocol,
-    Source,
+    Case, CaseExempt, Conntrack, Cookies, Family, Fragments, OnFull, OnNearMiss, Policy, Prefix,
+    Protocol, Source,
 };
 use dnsalt_salt::Address;
 use dnsalt_salt::layout::{
@@ -90,7 +90,8 @@ impl Plan {
                 | set(!no_tcp.is_empty(), flags::SOME_WITHOUT_TCP)
                 | set(options.case != Case::Off, flags::CASE)
                 | set(options.case == Case::Learn, flags::LEARN_CASE)
-                | set(!no_case.is_empty(), flags::SOME_WITHOUT_CASE),
+                | set(!no_case.is_empty(), flags::SOME_WITHOUT_CASE)
+                | set(options.cookies == Cookies::On, flags::COOKIES),
             dns_ports,
             lockdown_unsolicited: options.lockdown_unsolicited,
             suffixes: u32::try_from(suffixes.len()).unwrap_or(0),

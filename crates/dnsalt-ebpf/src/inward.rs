@@ -3,7 +3,8 @@
 use aya_ebpf::bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC};
 use dnsalt_salt::Tables as _;
 use dnsalt_salt::case::{self, Nonce};
-use dnsalt_salt::head::{self, ICMP, ICMPV6, UDP};
+use dnsalt_salt::edns::{self, Brought, TAIL, Tail};
+use dnsalt_salt::head::{self, DNS_HEADER, ICMP, ICMPV6, UDP};
 use dnsalt_salt::icmp::{self, Quote};
 use dnsalt_salt::ingress::{self, Origin, Reply, Verdict};
 use dnsalt_salt::layout::{Counter, flags};
@@ -73,6 +74,8 @@ fn reply(skb: Skb) -> i32 {
         Kind::Unreadable => return TC_ACT_SHOT,
         _ => return TC_ACT_UNSPEC,
     }
+    look_at_end(skb);
+    understand_end();
     let origin = match decided() {
         PASS => return TC_ACT_UNSPEC,
         DROP => return TC_ACT_SHOT,
@@ -113,6 +116,41 @@ fn unreadable(kernel: &Kernel) -> Kind {
     Kind::Unreadable
 }
 
+/// Reads its last bytes, where a cookie stands if there is one.
+#[inline(never)]
+fn look_at_end(skb: Skb) {
+    let Some(work) = work() else { return };
+    let Some(kernel) = Kernel::of(work) else { return };
+    work.tail = Tail::default();
+    let end = work.ip.end;
+    if !kernel.config().has(flags::COOKIES)
+        || work.ip.more_fragments
+        || end != work.ip.transport + usize::from(work.head.be16(work.ip.transport + 4))
+        || end < TAIL
+    {
+        return;
+    }
+    // What cannot be read is none.
+    let _ = skb.read(work.offset + (end - TAIL) as u32, &mut work.tail);
+}
+
+/// What its last bytes tell. A step of its own, so that what it found is nothing but numbers to the verifier.
+#[inline(never)]
+fn understand_end() {
+    let Some(work) = work() else { return };
+    let Some(kernel) = Kernel::of(work) else { return };
+    work.brought = Brought::default();
+    if !kernel.config().has(flags::COOKIES) {
+        return;
+    }
+    let client = edns::client_cookie(kernel.config(), work.ip.dst, work.ip.src);
+    let question = work.dns.message + DNS_HEADER + usize::from(work.question.length);
+    let room = work.ip.end.wrapping_sub(question);
+    // None where the end lies before it.
+    let room = if room > usize::from(u16::MAX) { 0 } else { room };
+    work.brought = edns::brought(&work.head, &work.dns, &work.tail, room, client);
+}
+
 /// Verdicts in one number: port and ID, and a bit if it is cut down.
 const PASS: u64 = 1 << 34;
 const DROP: u64 = 1 << 33;
@@ -144,6 +182,7 @@ fn decided() -> u64 {
         bare_error: work.dns.is_bare_error(),
         bare_tc: work.dns.is_bare_tc(work.question.length),
         fragmented: work.ip.more_fragments,
+        brought: work.brought,
     };
     work.nonce = 0;
     // Steps of their own, which read anew how long the name is: how often a loop went round makes no
@@ -156,6 +195,8 @@ fn decided() -> u64 {
         Verdict::Truncate(origin) => (origin, TRUNCATE),
     };
     work.other = origin.client;
+    let (bytes, whole) = edns::not_asked_for(origin.added, &reply.brought);
+    (work.strip, work.added) = (bytes, u16::from(whole));
     number(origin) | truncate
 }
 
@@ -188,8 +229,9 @@ fn restored(skb: Skb, number: u64) -> i32 {
         changed = work.changed.sum;
     }
     let from = [work.dns.dst_port, work.dns.id];
-    let written =
-        write::destination(skb, work, from, origin(number), changed) && write::address(skb, false);
+    let written = write::destination(skb, work, from, origin(number), changed)
+        && write::address(skb, false)
+        && (work.strip == 0 || write::stripped(skb));
     if written { TC_ACT_UNSPEC } else { TC_ACT_SHOT }
 }
 

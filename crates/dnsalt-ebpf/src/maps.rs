@@ -7,12 +7,13 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::lpm_trie::{Key, LpmTrie};
 use aya_ebpf::maps::{Array, PerCpuArray, RingBuf};
 use dnsalt_salt::case::Changed;
+use dnsalt_salt::edns::{Brought, Tail};
 use dnsalt_salt::head::{Dns, HEAD, Head, Ip};
 use dnsalt_salt::layout::{
-    self, ADDRESSES as ADDRESS_PLACES, COUNTERS as KINDS, Config, Counter, Event,
-    HABITS as HABIT_PLACES, Habit, NEAR, RECENT as RECENT_PLACES, SERVERS as SERVER_PLACES,
-    SLOTS as SLOT_PLACES, SUFFIXES as SUFFIX_PLACES, Server, Slot, Suffix, TAKEN as TAKEN_PLACES,
-    TIME_SHIFT, flags,
+    self, ADDRESSES as ADDRESS_PLACES, COOKIES as COOKIE_PLACES, COUNTERS as KINDS, Config, Cookie,
+    Counter, Event, HABITS as HABIT_PLACES, Habit, NEAR, RECENT as RECENT_PLACES,
+    SERVERS as SERVER_PLACES, SLOTS as SLOT_PLACES, SUFFIXES as SUFFIX_PLACES, Server, Slot,
+    Suffix, TAKEN as TAKEN_PLACES, TIME_SHIFT, flags,
 };
 use dnsalt_salt::layout::{PASSED as PASSED_PLACES, Random, Range, Recent, Report, Told};
 use dnsalt_salt::question::Question;
@@ -33,7 +34,9 @@ static RECENT: Array<Recent> = Array::with_max_entries(RECENT_PLACES, 0);
 #[map]
 static SERVERS: Array<Server> = Array::with_max_entries(SERVER_PLACES, 0);
 #[map]
-static HABITS: Array<Habit> = Array::with_max_entries(HABIT_PLACES, 0);
+static HABITS: Array<Habit> = Array::with_max_entries(2 * HABIT_PLACES, 0);
+#[map]
+static COOKIES: Array<Cookie> = Array::with_max_entries(COOKIE_PLACES, 0);
 #[map]
 static SUFFIXES: Array<Suffix> = Array::with_max_entries(SUFFIX_PLACES, 0);
 #[map]
@@ -92,6 +95,14 @@ pub struct Work {
     pub changed: Changed,
     /// Whether they change.
     pub cased: bool,
+    /// What could be added to the query; then, in two bits, what is, or was.
+    pub added: u16,
+    /// What the end of a reply tells.
+    pub brought: Brought,
+    /// Bytes at the end of a reply that are not for the client.
+    pub strip: u16,
+    /// The end of a message: what is added, or what came.
+    pub tail: Tail,
 }
 
 #[map]
@@ -178,6 +189,11 @@ impl Tables for Kernel {
     #[inline(always)]
     fn habit(&self, index: u32) -> Option<&Habit> {
         HABITS.get(index)
+    }
+
+    #[inline(always)]
+    fn cookie(&self, index: u32) -> Option<&Cookie> {
+        COOKIES.get(index)
     }
 
     #[inline(always)]

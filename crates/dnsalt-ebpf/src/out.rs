@@ -3,9 +3,11 @@
 use aya_ebpf::bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC};
 use dnsalt_salt::Tables as _;
 use dnsalt_salt::case;
+use dnsalt_salt::cookies;
+use dnsalt_salt::edns::{self, Added};
 use dnsalt_salt::egress::{self, Query, Salt, Verdict};
 use dnsalt_salt::head::{self, UDP};
-use dnsalt_salt::layout::Counter;
+use dnsalt_salt::layout::{Counter, flags};
 use dnsalt_salt::question;
 use dnsalt_salt::short::{Way, short};
 
@@ -26,6 +28,7 @@ pub fn packet(skb: Skb, link: Link) -> i32 {
         return TC_ACT_UNSPEC;
     }
     look_at_case();
+    look_at_end(skb);
     let salt = match decided(skb) {
         PASS => return TC_ACT_UNSPEC,
         DROP => return TC_ACT_SHOT,
@@ -81,6 +84,23 @@ fn look_at_case() {
             && case::is_exempt(&kernel, &work.head, &work.dns, length));
 }
 
+/// What could be added to it.
+#[inline(never)]
+fn look_at_end(skb: Skb) {
+    let Some(work) = work() else { return };
+    let Some(kernel) = Kernel::of(work) else { return };
+    work.added = 0;
+    // Nothing is put behind padding.
+    if !kernel.config().has(flags::COOKIES)
+        || skb.length() as usize != work.offset as usize + work.ip.end
+    {
+        return;
+    }
+    let length = usize::from(work.question.length & 0x1ff);
+    let room = edns::room(&work.head, &work.ip, &work.dns, length);
+    work.added = cookies::added(&kernel, work.ip.src, work.ip.dst, room).bits();
+}
+
 /// Verdicts in one number: port and ID, and a bit if it is answered on the spot.
 const PASS: u64 = 0;
 const DROP: u64 = 1 << 33;
@@ -111,6 +131,7 @@ fn decided(skb: Skb) -> u64 {
         link: skb.link(),
         question: work.question,
         cased: work.cased,
+        added: Added::of(work.added),
     };
     let (salt, answer) = match egress::query(&kernel, &query) {
         Verdict::Pass => return PASS,
@@ -120,6 +141,7 @@ fn decided(skb: Skb) -> u64 {
     };
     work.nonce = salt.case.map_or(0, |nonce| nonce.0);
     work.other = salt.source;
+    work.added = salt.added.bits();
     number(salt) | answer
 }
 
@@ -138,9 +160,24 @@ fn salted(skb: Skb, number: u64) -> i32 {
         changed = work.changed.sum;
     }
     let from = [work.dns.src_port, work.dns.id];
-    let written =
-        write::source(skb, work, from, salt(number), changed) && write::address(skb, true);
+    let written = write::source(skb, work, from, salt(number), changed)
+        && write::address(skb, true)
+        && (work.added == 0 || cookie_added(skb));
     if written { TC_ACT_UNSPEC } else { TC_ACT_SHOT }
+}
+
+/// Puts a cookie behind it.
+#[inline(never)]
+fn cookie_added(skb: Skb) -> bool {
+    let Some(work) = work() else { return false };
+    let Some(kernel) = Kernel::of(work) else { return false };
+    let (source, server) = (work.other, work.ip.dst);
+    let added = Added::of(work.added);
+    let client = edns::client_cookie(kernel.config(), source, server);
+    let grown = edns::grown(added, client, cookies::of_server(&kernel, source, server));
+    work.tail = grown.tail;
+    kernel.count(Counter::Cookied);
+    write::grown(skb, added == Added::Record, grown.bytes)
 }
 
 /// Turns the query into an answer with TC=1, which comes in as if from the server.

@@ -11,6 +11,7 @@ use aya_ebpf::helpers::generated::{
     bpf_skb_load_bytes, bpf_skb_store_bytes,
 };
 use aya_ebpf::programs::TcContext;
+use dnsalt_salt::edns::Tail;
 use dnsalt_salt::head::HEAD;
 
 use crate::maps::{self, Work};
@@ -82,6 +83,15 @@ impl Skb {
         (failed == 0).then_some(bytes)
     }
 
+    /// The same, to a place that is there.
+    #[inline(always)]
+    pub fn read<T>(self, offset: u32, place: &mut T) -> bool {
+        let length = size_of_val(place) as u32;
+        let to = core::ptr::from_mut(place).cast();
+        // SAFETY: there is room for so many.
+        unsafe { bpf_skb_load_bytes(self.raw.cast(), offset, to, length) == 0 }
+    }
+
     /// Copies the beginning of the packet from an offset on to the work at hand.
     #[inline(always)]
     pub fn take_up(self, offset: u32) -> Option<&'static mut Work> {
@@ -114,6 +124,14 @@ impl Skb {
     pub fn rewrite<T>(self, offset: u32, value: &T, length: u32) -> bool {
         let flags = u64::from(BPF_F_RECOMPUTE_CSUM);
         self.write(offset, core::ptr::from_ref(value).cast(), length, flags)
+    }
+
+    /// Writes bytes of a tail, from one of its places on.
+    #[inline(always)]
+    pub fn store_tail(self, offset: u32, tail: &Tail, from: usize, length: u32) -> bool {
+        let bytes = core::ptr::from_ref(tail).cast::<u8>();
+        // SAFETY: callers name places within.
+        self.write(offset, unsafe { bytes.add(from) }, length, 0)
     }
 
     /// Writes the first bytes of a word, at most eight.

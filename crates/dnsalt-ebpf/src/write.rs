@@ -1,6 +1,7 @@
 //! Changes to a packet: each with its checksum.
 
 use dnsalt_salt::Address;
+use dnsalt_salt::edns;
 use dnsalt_salt::head::{DNS_HEADER, Ip};
 use dnsalt_salt::question::MOST_WORDS;
 use dnsalt_salt::short::Short;
@@ -11,6 +12,7 @@ use crate::skb::Skb;
 /// Where in a UDP header its fields stand.
 const SRC_PORT: u32 = 0;
 const DST_PORT: u32 = 2;
+const LENGTH: u32 = 4;
 const CHECKSUM: u32 = 6;
 /// Where the query ID stands, from the UDP header on.
 const ID: u32 = 8;
@@ -120,6 +122,110 @@ pub fn quoted_address(skb: Skb, icmp_header: u32) -> bool {
         put_v4(skb, quoted, true, changed, work.other)
     };
     quote && put(skb, work.offset, work.ip.v6, false, changed, work.other)
+}
+
+/// Lengths of IP and UDP, for so many bytes more or less; with what else changed in the datagram.
+#[inline(always)]
+fn lengths(skb: Skb, work: &Work, more: u16, changed: u64) -> bool {
+    let udp = transport(work.offset, &work.ip);
+    let old = work.head.be16(work.ip.transport + 4);
+    let udp_length = old.wrapping_add(more);
+    let longer = edns::sum_of_change(old, udp_length, false);
+    // It stands in the header, and in the pseudo-header.
+    let datagram = skb.store(udp + LENGTH, &udp_length.to_be())
+        && skb.mend(udp + CHECKSUM, changed + longer, true)
+        && skb.mend_pseudo(udp + CHECKSUM, longer, true);
+    if work.ip.v6 {
+        let length = work.head.be16(4).wrapping_add(more);
+        // As for addresses: nothing in this header makes up for it.
+        datagram && skb.rewrite(work.offset + 4, &length.to_be(), 2)
+    } else {
+        let old = work.head.be16(2);
+        let length = old.wrapping_add(more);
+        datagram
+            && skb.mend_header(work.offset + IP_CHECKSUM, edns::sum_of_change(old, length, false))
+            && skb.store(work.offset + 2, &length.to_be())
+    }
+}
+
+/// Puts so many bytes of the tail behind the datagram.
+#[inline(never)]
+pub fn grown(skb: Skb, is_record: bool, bytes: u16) -> bool {
+    let Some(work) = work() else { return false };
+    let end = work.offset + work.ip.end as u32;
+    if !skb.cut(end + u32::from(bytes)) {
+        return false;
+    }
+    let written = match bytes {
+        39 => skb.store_tail(end, &work.tail, 0, 39),
+        23 => skb.store_tail(end, &work.tail, 0, 23),
+        28 => skb.store_tail(end, &work.tail, 11, 28),
+        12 => skb.store_tail(end, &work.tail, 11, 12),
+        _ => false,
+    };
+    // Where the first place of the tail would be; without the record that is 11 bytes ahead.
+    let is_odd = is_odd(work, work.ip.end) != !is_record;
+    let sum = edns::sum_from(&work.tail, 0, is_odd);
+    let number = if is_record {
+        count(skb, work, 1)
+    } else {
+        let at = work.dns.message + DNS_HEADER + usize::from(work.question.length & 0x1ff) + 9;
+        let options = (work.ip.end - at - 2) as u16;
+        put_number(skb, work, at, options, options + bytes)
+    };
+    written && number.is_some_and(|changed| lengths(skb, work, bytes, sum + changed))
+}
+
+/// Takes out of a reply what its client did not ask for: the last bytes.
+#[inline(never)]
+pub fn stripped(skb: Skb) -> bool {
+    let Some(work) = work() else { return false };
+    let bytes = work.strip;
+    let at = work.offset + work.ip.end as u32 - u32::from(bytes);
+    // As far from the end as the tail is long, which is even.
+    let is_odd = is_odd(work, work.ip.end);
+    // First they are nothing, so that the sums of card and kernel stay right when they go.
+    let zero = [0_u64; 5];
+    let (written, sum) = match bytes {
+        39 => (skb.store_tail(at, &zero, 0, 39), edns::sum_from(&work.tail, 1, is_odd)),
+        31 => (skb.store_tail(at, &zero, 0, 31), edns::sum_from(&work.tail, 9, is_odd)),
+        28 => (skb.store_tail(at, &zero, 0, 28), edns::sum_from(&work.tail, 12, is_odd)),
+        20 => (skb.store_tail(at, &zero, 0, 20), edns::sum_from(&work.tail, 20, is_odd)),
+        11 => (skb.store_tail(at, &zero, 0, 11), edns::sum_from(&work.tail, 29, is_odd)),
+        _ => (false, 0),
+    };
+    let number = if work.added != 0 {
+        count(skb, work, u16::MAX)
+    } else {
+        // It was the only option.
+        put_number(skb, work, work.ip.end - usize::from(bytes) - 2, bytes, 0)
+    };
+    // What goes counts as its complement.
+    let changed = number.map(|changed| changed + 0xffff - sum);
+    written
+        && changed.is_some_and(|changed| lengths(skb, work, 0_u16.wrapping_sub(bytes), changed))
+        && skb.cut(at)
+}
+
+/// Whether a place of the packet is an odd one of its datagram.
+#[inline(always)]
+fn is_odd(work: &Work, at: usize) -> bool {
+    (at ^ work.ip.transport) & 1 != 0
+}
+
+/// One additional record more or less.
+#[inline(always)]
+fn count(skb: Skb, work: &Work, more: u16) -> Option<u64> {
+    let at = work.dns.message + 10;
+    let old = work.head.be16(at);
+    put_number(skb, work, at, old, old.wrapping_add(more))
+}
+
+/// Another number in the datagram, at any place; what its checksum has to take in.
+#[inline(always)]
+fn put_number(skb: Skb, work: &Work, at: usize, from: u16, to: u16) -> Option<u64> {
+    let written = skb.store(work.offset + at as u32, &to.to_be());
+    written.then(|| edns::sum_of_change(from, to, is_odd(work, at)))
 }
 
 /// Another source port and query ID in what an error of ICMP quotes. The checksum that is quoted stays:

@@ -95,6 +95,11 @@ pub enum PolicyError {
         "`conntrack` off needs `source`: what conntrack does not see no NAT rule translates; give addresses, or keep where clients have public ones"
     )]
     UntrackedNeedsSource,
+    /// Servers would have to give a new cookie for each query.
+    #[error(
+        "`cookies` do not go with several `source` addresses, as a server gives each address a cookie of its own; leave one of the two out"
+    )]
+    CookiesAndPool,
     /// `from` and `to` have no family in common.
     #[error(
         "`from` and `to` have no address family in common, so nothing would ever match; give prefixes of one family in both"
@@ -161,6 +166,7 @@ impl PolicyError {
             Self::NothingLeft { .. } | Self::TooFew { .. } => &["ports", "avoid"],
             Self::SourceFamily { .. } => &["source"],
             Self::UntrackedNeedsSource => &["conntrack"],
+            Self::CookiesAndPool => &["cookies", "source"],
             Self::NoFamily => &["from", "to"],
             Self::PerQueryNeedsUdp => &["per-query", "proto"],
             Self::EmptyList(key) => match *key {

@@ -25,7 +25,7 @@ pub use error::PolicyError;
 pub use exempt::{CaseExempt, Domain};
 pub use ports::{PortRange, PortSet};
 pub use prefix::{InterfaceName, Prefix};
-pub use salt::{Case, Conntrack, Fragments, OnFull, OnNearMiss, SaltOptions};
+pub use salt::{Case, Conntrack, Cookies, Fragments, OnFull, OnNearMiss, SaltOptions};
 pub use settings::{Defaults, SAMPLE, Settings};
 pub use source::{Pool, Source};
 

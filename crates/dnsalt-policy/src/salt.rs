@@ -29,6 +29,8 @@ pub struct SaltOptions {
     pub case: Case,
     /// Servers and names of whom they do not.
     pub case_exempt: Vec<CaseExempt>,
+    /// Whether queries get DNS cookies.
+    pub cookies: Cookies,
     /// Whether conntrack sees salted queries.
     pub conntrack: Conntrack,
 }
@@ -46,6 +48,7 @@ impl Default for SaltOptions {
             no_tcp: Vec::new(),
             case: Case::Learn,
             case_exempt: Vec::new(),
+            cookies: Cookies::Off,
             conntrack: Conntrack::On,
         }
     }
@@ -123,6 +126,15 @@ choice! {
     Pass = "pass",
     /// Their client is sent to TCP, and the rest is dropped.
     Drop = "drop"
+}
+
+choice! {
+    /// Whether queries get a DNS cookie (RFC 7873) where their client sends none.
+    Cookies, "cookies",
+    /// They do not.
+    Off = "off",
+    /// They do; of servers that have shown that they have cookies no reply without one is believed.
+    On = "on"
 }
 
 choice! {

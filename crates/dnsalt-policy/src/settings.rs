@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::salt::{LONGEST_LIFETIME, MOST_IDENTICAL, MOST_UNSOLICITED};
 use crate::{
-    Case, CaseExempt, Conntrack, DEFAULT_AVOID, Family, Fragments, InterfaceName, OnFull,
+    Case, CaseExempt, Conntrack, Cookies, DEFAULT_AVOID, Family, Fragments, InterfaceName, OnFull,
     OnNearMiss, Policy, PolicyError, PortRange, PortSet, Prefix, Protocol, SaltOptions, Source,
 };
 
@@ -79,6 +79,9 @@ pub struct Settings {
     /// Servers and domains whose case is left alone; default none.
     #[serde(deserialize_with = "texts", skip_serializing_if = "Option::is_none")]
     pub case_exempt: Option<Vec<CaseExempt>>,
+    /// Whether queries get DNS cookies; default off.
+    #[serde(deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub cookies: Option<Cookies>,
     /// Whether conntrack sees salted queries; default on.
     #[serde(deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub conntrack: Option<Conntrack>,
@@ -94,7 +97,7 @@ pub struct Defaults {
 
 impl Settings {
     /// The keys of the file.
-    pub const KEYS: [&'static str; 21] = [
+    pub const KEYS: [&'static str; 22] = [
         "from",
         "to",
         "iface",
@@ -115,6 +118,7 @@ impl Settings {
         "no-tcp",
         "case",
         "case-exempt",
+        "cookies",
         "conntrack",
     ];
 
@@ -145,6 +149,7 @@ impl Settings {
             no_tcp: self.no_tcp.or(below.no_tcp),
             case: self.case.or(below.case),
             case_exempt: self.case_exempt.or(below.case_exempt),
+            cookies: self.cookies.or(below.cookies),
             conntrack: self.conntrack.or(below.conntrack),
         }
     }
@@ -214,6 +219,7 @@ impl Settings {
             no_tcp: merged(self.no_tcp.clone().unwrap_or_default()),
             case: self.case.unwrap_or(default.case),
             case_exempt: self.case_exempt.clone().unwrap_or_default(),
+            cookies: self.cookies.unwrap_or(default.cookies),
             conntrack: self.conntrack.unwrap_or(default.conntrack),
         })
     }
@@ -236,6 +242,12 @@ fn check(mut policy: Policy) -> Result<Policy, PolicyError> {
     }
     if policy.salt.conntrack == Conntrack::Off && policy.source == Source::Masquerade {
         return Err(PolicyError::UntrackedNeedsSource);
+    }
+    if policy.salt.cookies == Cookies::On
+        && let Source::Pool(pool) = &policy.source
+        && Family::BOTH.into_iter().any(|family| pool.bits(family) > 0.0)
+    {
+        return Err(PolicyError::CookiesAndPool);
     }
     if policy.per_query && !policy.protocols.contains(&Protocol::Udp) {
         return Err(PolicyError::PerQueryNeedsUdp);
@@ -410,6 +422,7 @@ mod tests {
         assert!(refused("from = ['2001:db8::/32']\nsource = '192.0.2.1'").contains("is IPv4"));
         assert!(refused("proto = ['tcp']\nper-query = true").contains("UDP only"));
         assert!(refused("conntrack = 'off'").contains("needs `source`"));
+        assert!(refused("cookies = 'on'\nsource = '192.0.2.0/28'").contains("several `source`"));
         assert!(refused("proto = []").contains("`proto` is an empty list"));
         assert!(refused("dns-port = []").contains("`dns-port` is an empty list"));
         assert!(refused("dns-port = [0]").contains("`dns-port` 0"));

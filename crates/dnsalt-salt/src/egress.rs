@@ -7,7 +7,8 @@
 //! 4. Otherwise a slot is drawn, and remembers what it was.
 
 use crate::case::Nonce;
-use crate::habits;
+use crate::edns::Added;
+use crate::habits::{self, What};
 use crate::layout::{Counter, PORT_BITS, SLOTS, Slot, flags};
 use crate::question::Question;
 use crate::recent::{self, Place};
@@ -42,6 +43,8 @@ pub struct Query {
     pub question: Question,
     /// Whether its letters change their case: see [`is_cased`].
     pub cased: bool,
+    /// What is added to it: see [`crate::cookies::added`].
+    pub added: Added,
 }
 
 /// What to leave with.
@@ -55,6 +58,8 @@ pub struct Salt {
     pub case: Option<Nonce>,
     /// The source address.
     pub source: Address,
+    /// What is added.
+    pub added: Added,
 }
 
 /// What to do with a query.
@@ -78,7 +83,7 @@ pub fn is_cased<T: Tables>(tables: &T, client: Address, server: Address) -> bool
     if !config.has(flags::CASE) || tables.without_tcp(client) || tables.without_case(server) {
         return false;
     }
-    !config.has(flags::LEARN_CASE) || !habits::is_left_alone(tables, server)
+    !config.has(flags::LEARN_CASE) || !habits::is_left_alone(tables, server, What::Case)
 }
 
 /// Decides on a query.
@@ -90,14 +95,18 @@ pub fn query<T: Tables>(tables: &T, query: &Query) -> Verdict {
     let same = recent::find(tables, recent, place, query);
     let may_tcp = !tables.without_tcp(query.client);
     if same.silent != 0 && config.has(flags::LEARN_CASE) {
-        habits::unanswered(tables, query.server);
+        habits::unanswered(tables, query.server, What::Case);
+    }
+    if same.silent_cookie != 0 {
+        habits::unanswered(tables, query.server, What::Cookies);
     }
     if let Some((index, state)) = same.itself
         && let Some(slot) = tables.slot(index)
     {
         let (port, id) = (slot.port.load(), slot.id.load());
         let source = pool::source(tables, query.client, query.server, state.generation());
-        let salt = Salt { port, id, case: state.case((port, id)), source };
+        let added = slot::added(slot);
+        let salt = Salt { port, id, case: state.case((port, id)), source, added };
         let now = tables.now();
         if slot::renew(slot, state, now, config.lifetime) {
             let place = taken::place(config.key[0], source, query.server, salt.port);
@@ -185,7 +194,8 @@ fn with_port<T: Tables>(
                 let entry = entry(query, (port, id));
                 let state = slot::publish(slot, now, lifetime, generation, &entry);
                 if taken::take(word, seen, index, now.wrapping_add(lifetime)) {
-                    return Some(Salt { port, id, case: state.case((port, id)), source });
+                    let (case, added) = (state.case((port, id)), query.added);
+                    return Some(Salt { port, id, case, source, added });
                 }
             }
         }
@@ -217,6 +227,7 @@ fn entry(query: &Query, (port, id): (u16, u16)) -> Entry {
         id,
         server_port: query.server_port,
         cased: query.cased,
+        added: query.added,
     }
 }
 

@@ -1,5 +1,5 @@
-//! How servers treat the case of letters: a small share answers in lower case, or drops what it does not
-//! understand. Their names have to resolve, and nobody who forges must be able to make a server seem one.
+//! How servers treat the case of letters, and cookies: a small share answers in lower case, or drops what it does
+//! not understand. Their names have to resolve, and nobody who forges must be able to make a server seem one.
 //!
 //! ```text
 //!   right port, ID and question, wrong case   believed never; the third within an hour ──┐
@@ -10,7 +10,8 @@
 //!
 //! For the first an attacker has to guess port and ID three times. For the second he has to keep the server
 //! from answering, and to let go just when queries leave as they are, which he does not see: one of 16 times.
-//! Both are told to user space.
+//! Both are told to user space. It is the same with cookies, where the first is a reply that has none though its
+//! server has, or an error as of a server that knows no EDNS.
 
 use crate::layout::{Counter, Event, HABITS, Habit, TIME_SHIFT};
 use crate::word::Word16;
@@ -32,10 +33,39 @@ const fn seconds(n: u64) -> u32 {
     ((n * 1_000_000_000) >> TIME_SHIFT) as u32
 }
 
-/// Whether the case of a query to a server is to be left alone.
+/// What is learned.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum What {
+    /// Servers that do not keep the case.
+    Case,
+    /// Servers that do not answer queries with cookies.
+    Cookies,
+}
+
+impl What {
+    /// Where its half of the table begins.
+    #[inline(always)]
+    fn first(self) -> u32 {
+        if self == What::Case { 0 } else { HABITS }
+    }
+
+    /// What is counted where one is found.
+    #[inline(always)]
+    fn learned(self) -> Counter {
+        if self == What::Case { Counter::CaseLearned } else { Counter::CookieLearned }
+    }
+
+    /// What is wrong with its replies.
+    #[inline(always)]
+    fn wrong(self) -> Counter {
+        if self == What::Case { Counter::WrongCase } else { Counter::CookieMissing }
+    }
+}
+
+/// Whether a query to a server is to be left as it is.
 #[inline(always)]
-pub(crate) fn is_left_alone<T: Tables>(tables: &T, server: Address) -> bool {
-    let Some(habit) = find(tables, server) else { return false };
+pub(crate) fn is_left_alone<T: Tables>(tables: &T, server: Address, what: What) -> bool {
+    let Some(habit) = find(tables, server, what) else { return false };
     let now = tables.now();
     is_known(habit, now)
         || habit.silent.load() >= SILENT
@@ -45,8 +75,8 @@ pub(crate) fn is_left_alone<T: Tables>(tables: &T, server: Address) -> bool {
 
 /// A right reply came, of a query whose case was changed.
 #[inline(always)]
-pub(crate) fn kept<T: Tables>(tables: &T, server: Address) {
-    if let Some(habit) = find(tables, server)
+pub(crate) fn kept<T: Tables>(tables: &T, server: Address, what: What) {
+    if let Some(habit) = find(tables, server, what)
         && habit.silent.load() != 0
     {
         habit.silent.store(0);
@@ -56,16 +86,16 @@ pub(crate) fn kept<T: Tables>(tables: &T, server: Address) {
 
 /// A reply came that is right in everything but the case.
 #[inline(always)]
-pub(crate) fn broken<T: Tables>(tables: &T, server: Address) {
-    if let Some(habit) = entry(tables, server) {
-        strike(tables, habit, &habit.strikes, STRIKES, server, Counter::WrongCase);
+pub(crate) fn broken<T: Tables>(tables: &T, server: Address, what: What) {
+    if let Some(habit) = entry(tables, server, what) {
+        strike(tables, habit, &habit.strikes, STRIKES, server, (what, what.wrong()));
     }
 }
 
 /// A query is asked again whose case was changed.
 #[inline(always)]
-pub(crate) fn unanswered<T: Tables>(tables: &T, server: Address) {
-    if let Some(habit) = entry(tables, server) {
+pub(crate) fn unanswered<T: Tables>(tables: &T, server: Address, what: What) {
+    if let Some(habit) = entry(tables, server, what) {
         let silent = habit.silent.load();
         if silent < SILENT {
             habit.silent.store(silent + 1);
@@ -75,12 +105,12 @@ pub(crate) fn unanswered<T: Tables>(tables: &T, server: Address) {
 
 /// A right reply came, of a query whose case was left alone.
 #[inline(always)]
-pub(crate) fn plain<T: Tables>(tables: &T, server: Address) {
-    if let Some(habit) = find(tables, server)
+pub(crate) fn plain<T: Tables>(tables: &T, server: Address, what: What) {
+    if let Some(habit) = find(tables, server, what)
         && habit.silent.load() >= SILENT
         && !is_known(habit, tables.now())
     {
-        strike(tables, habit, &habit.plain, PLAIN, server, Counter::CaseLearned);
+        strike(tables, habit, &habit.plain, PLAIN, server, (what, what.learned()));
     }
 }
 
@@ -92,7 +122,7 @@ fn strike<T: Tables>(
     count: &Word16,
     enough: u16,
     server: Address,
-    cause: Counter,
+    (what, cause): (What, Counter),
 ) {
     let n = count.load() + 1;
     if n < enough {
@@ -103,10 +133,10 @@ fn strike<T: Tables>(
     habit.silent.store(0);
     // 0 means never.
     habit.until.store(tables.now().wrapping_add(DAY) | 1);
-    tables.count(Counter::CaseLearned);
+    tables.count(what.learned());
     tables.tell(&Event {
         server,
-        counter: Counter::CaseLearned as u32,
+        counter: what.learned() as u32,
         cause: cause as u32,
         ..Event::default()
     });
@@ -128,15 +158,15 @@ fn is_recent(habit: &Habit, now: u32) -> bool {
 
 /// The two places at which a server can stand, in one line of the cache.
 #[inline(always)]
-fn places<T: Tables>(tables: &T, server: Address) -> Option<(&Habit, &Habit)> {
-    let place = server.place(tables.config().key[1]) & (HABITS - 1);
+fn places<T: Tables>(tables: &T, server: Address, what: What) -> Option<(&Habit, &Habit)> {
+    let place = what.first() + (server.place(tables.config().key[1]) & (HABITS - 1));
     Some((tables.habit(place)?, tables.habit(place ^ 1)?))
 }
 
 /// What is known of a server.
 #[inline(always)]
-fn find<T: Tables>(tables: &T, server: Address) -> Option<&Habit> {
-    let (first, second) = places(tables, server)?;
+fn find<T: Tables>(tables: &T, server: Address, what: What) -> Option<&Habit> {
+    let (first, second) = places(tables, server, what)?;
     if server.is(&first.address) {
         Some(first)
     } else if server.is(&second.address) {
@@ -148,10 +178,10 @@ fn find<T: Tables>(tables: &T, server: Address) -> Option<&Habit> {
 
 /// The same, with a place made for it.
 #[inline(always)]
-fn entry<T: Tables>(tables: &T, server: Address) -> Option<&Habit> {
+fn entry<T: Tables>(tables: &T, server: Address, what: What) -> Option<&Habit> {
     let now = tables.now();
-    let Some(habit) = find(tables, server) else {
-        let habit = free(tables, server, now)?;
+    let Some(habit) = find(tables, server, what) else {
+        let habit = free(tables, server, what, now)?;
         habit.until.store(0);
         server.store(&habit.address);
         begin(habit, now);
@@ -165,8 +195,8 @@ fn entry<T: Tables>(tables: &T, server: Address) -> Option<&Habit> {
 
 /// Which of the two places of a server gives way: that of the one of whom nothing is known, or less lately.
 #[inline(always)]
-fn free<T: Tables>(tables: &T, server: Address, now: u32) -> Option<&Habit> {
-    let (first, second) = places(tables, server)?;
+fn free<T: Tables>(tables: &T, server: Address, what: What, now: u32) -> Option<&Habit> {
+    let (first, second) = places(tables, server, what)?;
     let age = |habit: &Habit| now.wrapping_sub(habit.since.load());
     let first_goes = match (is_known(first, now), is_known(second, now)) {
         (false, true) => true,

@@ -4,7 +4,7 @@
 
 use crate::ingress::Origin;
 use crate::layout::Counter;
-use crate::slot::{is_server, is_source, is_still};
+use crate::slot::{self, is_server, is_source, is_still};
 use crate::tables::is_let_through;
 use crate::{Address, Tables, taken};
 
@@ -46,7 +46,12 @@ pub fn error<T: Tables>(tables: &T, quote: &Quote) -> Verdict {
         && is_source(tables, slot, state, quote.source)
     {
         let client = Address::of(&slot.client);
-        let origin = Origin { client, port: slot.client_port.load(), id: slot.client_id.load() };
+        let origin = Origin {
+            client,
+            port: slot.client_port.load(),
+            id: slot.client_id.load(),
+            added: slot::added(slot),
+        };
         if is_still(slot, state) {
             tables.count(Counter::IcmpTranslated);
             return Verdict::Translate(origin);

@@ -10,12 +10,14 @@
 //!    gives him one guess.
 
 use crate::case::Nonce;
+use crate::edns::{Added, Brought};
+use crate::habits::{self, What};
 use crate::layout::{Counter, Event, PORT_BITS, Slot, WAYS, flags};
 use crate::question::Question;
 use crate::slot::{self, DONE, LIVE, State, TAINTED, is_client, is_server, is_source, is_still};
 use crate::tables::is_let_through;
 use crate::{Address, Tables, taken};
-use crate::{habits, servers};
+use crate::{cookies, servers};
 
 /// A reply that comes in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +40,8 @@ pub struct Reply {
     pub bare_tc: bool,
     /// Whether it comes in fragments.
     pub fragmented: bool,
+    /// What stands at its end.
+    pub brought: Brought,
 }
 
 /// What to put back.
@@ -49,6 +53,8 @@ pub struct Origin {
     pub port: u16,
     /// The query ID that the client chose.
     pub id: u16,
+    /// What was added to the query.
+    pub added: Added,
 }
 
 /// What to do with a reply.
@@ -130,7 +136,8 @@ fn right<T: Tables>(
 ) -> Verdict {
     let config = tables.config();
     let client = Address::of(&slot.client);
-    let origin = Origin { client, port: slot.client_port.load(), id: slot.client_id.load() };
+    let added = slot::added(slot);
+    let origin = Origin { client, port: slot.client_port.load(), id: slot.client_id.load(), added };
     let nonce = state.case((reply.port, reply.id));
     let case = slot.case.load();
     let same_case = reply.question.length == 0
@@ -146,6 +153,15 @@ fn right<T: Tables>(
     let tainted = (missed || state.phase() == TAINTED) && !config.has(flags::BELIEVE_AFTER_MISS);
     // What was asked before the lockdown began must not be raced either.
     let doubtful = !reply.bare_tc && (tainted || servers::is_locked(tables, reply.server));
+    let proven = added == Added::Nothing || reply.bare_tc || {
+        let event = event_of(reply, Counter::CookieMissing, reply.id);
+        cookies::is_proven(tables, reply.to, reply.server, &reply.brought, &event)
+    };
+    if added == Added::Nothing && config.has(flags::COOKIES) && !doubtful {
+        habits::plain(tables, reply.server, What::Cookies);
+    }
+    // A record that the client did not ask for, and that cannot be taken out.
+    let unclean = added == Added::Record && reply.brought.more && reply.brought.record == 0;
     let in_pieces = reply.fragmented && config.has(flags::NO_FRAGMENTS);
     if !same_case {
         tables.count(Counter::WrongCase);
@@ -153,12 +169,12 @@ fn right<T: Tables>(
     }
     if config.has(flags::LEARN_CASE) && reply.question.length != 0 && !doubtful {
         match (nonce, same_case) {
-            (Some(_), true) => habits::kept(tables, reply.server),
-            (Some(_), false) => habits::broken(tables, reply.server),
-            (None, _) => habits::plain(tables, reply.server),
+            (Some(_), true) => habits::kept(tables, reply.server, What::Case),
+            (Some(_), false) => habits::broken(tables, reply.server, What::Case),
+            (None, _) => habits::plain(tables, reply.server, What::Case),
         }
     }
-    if (doubtful || in_pieces || !same_case) && !tables.without_tcp(client) {
+    if (doubtful || in_pieces || !same_case || !proven || unclean) && !tables.without_tcp(client) {
         tables.count(Counter::Truncated);
         return Verdict::Truncate(origin);
     }

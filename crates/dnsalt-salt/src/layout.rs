@@ -6,7 +6,9 @@
 //!   SLOTS    array of Slot      in turn               a query that waits for its reply
 //!   RECENT   array of Recent    [hash of a question]  which slots have it
 //!   SERVERS  array of Server    [hash of an address]  what was forged, lockdown
-//!   HABITS   array of Habit     [hash of an address]  which servers do not keep the case of letters
+//!   HABITS   array of Habit     [hash of an address]  which servers do not keep the case of letters; then
+//!                                                     those that do not answer queries with cookies
+//!   COOKIES  array of Cookie    [hash of an address]  which servers have cookies
 //!   SUFFIXES array of Suffix                          domains whose case is left alone
 //!   ADDRESSES array of Range    IPv4, then IPv6       source addresses to draw from
 //!   PASSED   array of Word32    [hash of a client]    left as they were, as the table was full
@@ -32,8 +34,11 @@ pub const NEAR: u32 = 1 << 12;
 pub const RECENT: u32 = 1 << 17;
 /// Places for servers.
 pub const SERVERS: u32 = 1 << 10;
-/// Places for servers that do something else than to copy the case of letters.
+/// Places for servers that do something else than to copy the case of letters; as many more for those that do
+/// something else than to answer queries with cookies.
 pub const HABITS: u32 = 1 << 12;
+/// Places for pairs of a source address and a server that has cookies: a server cookie is bound to an address.
+pub const COOKIES: u32 = 1 << 15;
 /// Domains whose case is left alone, at most.
 pub const SUFFIXES: u32 = 16;
 /// The longest of them, as on the wire, in words.
@@ -78,7 +83,8 @@ pub struct Slot {
     pub server: [Word64; 2],
     /// [`crate::question::Question::case`].
     pub case: Word32,
-    /// The interface that it left by, folded.
+    /// The interface that it left by, folded to 14 bits; above them what was added to it, see
+    /// [`crate::edns::Added`].
     pub link: Word16,
     /// The port that it left from.
     pub port: Word16,
@@ -127,7 +133,23 @@ pub struct Server {
     pub all_locked_until: Word32,
 }
 
-/// How a server treats the case of letters: see [`crate::habits`](crate).
+/// A server that has shown an address that it has cookies.
+#[derive(Debug, Default)]
+#[repr(C, align(64))]
+pub struct Cookie {
+    /// Its address.
+    pub address: [Word64; 2],
+    /// The server cookie that it gave last, if that has 16 bytes.
+    pub cookie: [Word64; 2],
+    /// Stands for the address that asks it.
+    pub source: Word64,
+    /// Until when a reply without a cookie is not believed; 0 if never.
+    pub until: Word32,
+    /// Whether it gave a server cookie: 1 if so.
+    pub given: Word32,
+}
+
+/// How a server treats the case of letters, or cookies: see [`crate::habits`](crate).
 #[derive(Debug, Default)]
 #[repr(C, align(32))]
 pub struct Habit {
@@ -246,6 +268,8 @@ pub mod flags {
     pub const LEARN_CASE: u32 = 128;
     /// The servers of the map `NO_CASE` are, too.
     pub const SOME_WITHOUT_CASE: u32 = 256;
+    /// Queries get cookies.
+    pub const COOKIES: u32 = 512;
 }
 
 /// What is counted, per CPU.
@@ -300,10 +324,18 @@ pub enum Counter {
     CasedLetters,
     /// Servers that were found not to keep the case.
     CaseLearned,
+    /// Queries that left with a cookie.
+    Cookied,
+    /// Replies that brought it back.
+    CookieReturned,
+    /// Right replies but for the cookie; cut down to TC=1.
+    CookieMissing,
+    /// Servers that were found not to answer queries with cookies.
+    CookieLearned,
 }
 
 /// How many counters there are.
-pub const COUNTERS: u32 = Counter::CaseLearned as u32 + 1;
+pub const COUNTERS: u32 = Counter::CookieLearned as u32 + 1;
 
 impl Counter {
     /// All of them, in the order of their indices.
@@ -332,6 +364,10 @@ impl Counter {
         Counter::Cased,
         Counter::CasedLetters,
         Counter::CaseLearned,
+        Counter::Cookied,
+        Counter::CookieReturned,
+        Counter::CookieMissing,
+        Counter::CookieLearned,
     ];
 }
 
@@ -380,6 +416,7 @@ const _: () = {
     assert!(size_of::<Recent>() == 32);
     assert!(size_of::<Server>() == 64);
     assert!(size_of::<Habit>() == 32);
+    assert!(size_of::<Cookie>() == 64);
     assert!(size_of::<Suffix>() == 136);
     assert!(size_of::<Range>() == 32);
     assert!(size_of::<Config>() == 104);

@@ -26,6 +26,8 @@ extern crate std;
 
 mod address;
 pub mod case;
+pub mod cookies;
+pub mod edns;
 pub mod egress;
 mod habits;
 pub mod head;

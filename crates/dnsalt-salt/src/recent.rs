@@ -6,7 +6,7 @@ use crate::address::mix;
 use crate::egress::Query;
 use crate::habits::PATIENCE;
 use crate::layout::{RECENT, RECENT_ENTRIES, Recent, SLOTS};
-use crate::slot::{State, is_client, is_link, is_server, is_still};
+use crate::slot::{self, State, is_client, is_link, is_server, is_still};
 
 const SLOT_BITS: u32 = SLOTS.trailing_zeros();
 
@@ -32,6 +32,8 @@ pub(crate) struct Same {
     pub(crate) count: u32,
     /// Whether one of them left with its letters in another case, and could long be answered.
     pub(crate) silent: u32,
+    /// The same with a cookie.
+    pub(crate) silent_cookie: u32,
     /// The slot of the very same query, asked before, and its state then.
     pub(crate) itself: Option<(u32, State)>,
 }
@@ -39,7 +41,7 @@ pub(crate) struct Same {
 #[inline(always)]
 pub(crate) fn find<T: Tables>(tables: &T, recent: &Recent, place: Place, query: &Query) -> Same {
     let now = tables.now();
-    let mut same = Same { count: 0, silent: 0, itself: None };
+    let mut same = Same { count: 0, silent: 0, silent_cookie: 0, itself: None };
     for entry in &recent.entries {
         let entry = entry.load();
         if entry == 0 || entry >> SLOT_BITS != place.tag {
@@ -57,7 +59,9 @@ pub(crate) fn find<T: Tables>(tables: &T, recent: &Recent, place: Place, query: 
             continue;
         }
         same.count += 1;
-        same.silent |= state.is_cased_for(PATIENCE, now, tables.config().lifetime);
+        let lifetime = tables.config().lifetime;
+        same.silent |= state.is_cased_for(PATIENCE, now, lifetime);
+        same.silent_cookie |= slot::has_cookie(slot) & state.has_waited(PATIENCE, now, lifetime);
         if slot.client_id.load() == query.id
             && slot.client_port.load() == query.client_port
             && slot.case.load() == query.question.case

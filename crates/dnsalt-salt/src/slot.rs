@@ -16,6 +16,7 @@
 //! nothing has to be cleaned up.
 
 use crate::case::Nonce;
+use crate::edns::Added;
 use crate::layout::{LONGEST, Slot};
 use crate::{Address, Tables, pool};
 
@@ -82,9 +83,15 @@ impl State {
     /// branch, which the verifier would follow both ways each time.
     #[inline(always)]
     pub fn is_cased_for(self, age: u32, now: u32, lifetime: u32) -> u32 {
+        (self.0 / CASED) as u32 & self.has_waited(age, now, lifetime)
+    }
+
+    /// Whether the query left at least so long ago, in the same way.
+    #[inline(always)]
+    pub(crate) fn has_waited(self, age: u32, now: u32, lifetime: u32) -> u32 {
         let asked = ((self.0 >> 32) as u32).wrapping_sub(lifetime);
         let beyond = now.wrapping_sub(asked).wrapping_sub(age);
-        (self.0 / CASED) as u32 & !(beyond >> 31) & 1
+        !(beyond >> 31) & 1
     }
 
     /// Whether the deadline has passed.
@@ -147,6 +154,8 @@ pub struct Entry {
     pub server_port: u16,
     /// Whether its letters change their case.
     pub cased: bool,
+    /// What is added to it.
+    pub added: Added,
 }
 
 /// Takes a slot that was seen in this state, to write it; whether it could be had.
@@ -162,7 +171,7 @@ pub fn publish(slot: &Slot, now: u32, lifetime: u32, random: u64, entry: &Entry)
     entry.client.store(&slot.client);
     entry.server.store(&slot.server);
     slot.case.store(entry.case);
-    slot.link.store(folded(entry.link));
+    slot.link.store(folded(entry.link) | entry.added.bits() << LINK_BITS);
     slot.port.store(entry.port);
     slot.client_port.store(entry.client_port);
     slot.client_id.store(entry.client_id);
@@ -181,16 +190,33 @@ pub fn give_back(slot: &Slot) {
     slot.state.swap(FREE);
 }
 
-/// An interface in 16 bits. Two of one number: the same client would have to send the same query by both.
+/// Bits of an interface in a slot.
+const LINK_BITS: u16 = 14;
+const LINK: u16 = (1 << LINK_BITS) - 1;
+
+/// An interface in 14 bits. Two of one number: the same client would have to send the same query by both.
 #[inline(always)]
 fn folded(link: u32) -> u16 {
-    (link ^ link >> 16) as u16
+    (link ^ link >> LINK_BITS ^ link >> (2 * LINK_BITS)) as u16 & LINK
+}
+
+/// Whether a cookie was added to the query of a slot: 1 if so. Without a branch, too.
+#[inline(always)]
+pub(crate) fn has_cookie(slot: &Slot) -> u32 {
+    let added = u32::from(slot.link.load() >> LINK_BITS);
+    (added | added >> 1) & 1
+}
+
+/// What was added to the query of a slot.
+#[inline(always)]
+pub fn added(slot: &Slot) -> Added {
+    Added::of(slot.link.load() >> LINK_BITS)
 }
 
 /// Whether it left by an interface.
 #[inline(always)]
 pub fn is_link(slot: &Slot, link: u32) -> bool {
-    slot.link.load() == folded(link)
+    slot.link.load() & LINK == folded(link)
 }
 
 /// Makes sure that what is read from here on was written before the slot came to this state.

@@ -1,7 +1,9 @@
 //! What the engine needs of the world: maps of the kernel there, plain memory in tests.
 
 use crate::Address;
-use crate::layout::{Config, Counter, Event, Habit, PASSED, Range, Recent, Server, Slot, Suffix};
+use crate::layout::{
+    Config, Cookie, Counter, Event, Habit, PASSED, Range, Recent, Server, Slot, Suffix,
+};
 use crate::slot::lasts;
 use crate::word::Word32;
 
@@ -35,7 +37,9 @@ pub trait Tables {
     fn recent(&self, index: u32) -> Option<&Recent>;
     /// Of [`crate::layout::SERVERS`].
     fn server(&self, index: u32) -> Option<&Server>;
-    /// Of [`crate::layout::HABITS`].
+    /// Of [`crate::layout::COOKIES`].
+    fn cookie(&self, index: u32) -> Option<&Cookie>;
+    /// Of [`crate::layout::HABITS`], twice as many.
     fn habit(&self, index: u32) -> Option<&Habit>;
     /// Of [`crate::layout::SUFFIXES`].
     fn suffix(&self, index: u32) -> Option<&Suffix>;

@@ -143,5 +143,5 @@ fn what_cannot_be_run_is_told_before_anything_is_made() {
     }
     let output = attack(&["--list"]);
     let listed = String::from_utf8(output.stdout).unwrap();
-    assert!(listed.lines().count() == 22 && listed.contains("salt-spray"), "{listed}");
+    assert!(listed.lines().count() == 23 && listed.contains("salt-spray"), "{listed}");
 }

@@ -184,7 +184,7 @@ fn pins(network: &Network, options: &[&str]) -> (PathBuf, Vec<String>) {
     salt(network, options).exits(0);
     let folder = PathBuf::from(gateway.sh("echo /run/bpf/dnsalt/net-*").unwrap().trim());
     let names = pinned(gateway);
-    assert_eq!(names.len(), 23, "{names:?}");
+    assert_eq!(names.len(), 24, "{names:?}");
     dnsalt(gateway, &["down"]).exits(0);
     (folder, names)
 }

@@ -1,5 +1,5 @@
-//! Real authoritative servers behind the salt engine: each copies the case of letters, and clients get back
-//! what they sent.
+//! Real authoritative servers behind the salt engine: each copies the case of letters, those that have cookies
+//! bring them back, and clients get back what they sent.
 
 mod common;
 
@@ -28,17 +28,20 @@ struct Server {
     package: &'static str,
     program: &'static str,
     args: &'static [&'static str],
+    /// Whether it has DNS cookies.
+    cookies: bool,
     /// Files below /run/server, which is the host's own.
     files: &'static [(&'static str, &'static str)],
 }
 
 #[test]
 fn bind() {
-    keeps_the_case(&Server {
+    keeps_case_and_cookies(&Server {
         package: "",
         program: "/usr/sbin/named",
         // AppArmor lets it read nowhere else.
         args: &["-g", "-c", "/etc/bind/named.conf"],
+        cookies: true,
         files: &[(
             "named.conf",
             "options { directory \"/var/cache/bind\"; listen-on-v6 { any; }; pid-file none;
@@ -50,15 +53,17 @@ fn bind() {
 
 #[test]
 fn nsd() {
-    keeps_the_case(&Server {
+    keeps_case_and_cookies(&Server {
         package: "nsd",
         program: "/usr/sbin/nsd",
         args: &["-d", "-c", "/run/server/nsd.conf"],
+        cookies: true,
         files: &[(
             "nsd.conf",
             "server:\n username: \"\"\n zonesdir: /run/server\n pidfile: \"\"\n database: \"\"
  zonelistfile: /run/server/list\n xfrdfile: /run/server/xfrd\n xfrdir: /run/server
  rrl-ratelimit: 0
+ answer-cookie: yes
  ip-address: 10.53.2.53
  ip-address: fd53:2::53
 remote-control:\n control-enable: no\nzone:\n name: case.example\n zonefile: zone\n",
@@ -68,14 +73,16 @@ remote-control:\n control-enable: no\nzone:\n name: case.example\n zonefile: zon
 
 #[test]
 fn knot() {
-    keeps_the_case(&Server {
+    keeps_case_and_cookies(&Server {
         package: "knot",
         program: "/usr/sbin/knotd",
         args: &["-c", "/run/server/knot.conf"],
+        cookies: true,
         files: &[(
             "knot.conf",
             "server:\n  rundir: /run/server\n  listen: [ 0.0.0.0@53, \"::@53\" ]
 database:\n  storage: /run/server/db
+mod-cookies:\n  - id: own\ntemplate:\n  - id: default\n    global-module: mod-cookies/own
 zone:\n  - domain: case.example\n    storage: /run/server\n    file: zone\n    journal-content: none\n",
         )],
     });
@@ -83,15 +90,17 @@ zone:\n  - domain: case.example\n    storage: /run/server\n    file: zone\n    j
 
 #[test]
 fn powerdns() {
-    keeps_the_case(&Server {
+    keeps_case_and_cookies(&Server {
         package: "pdns-backend-bind",
         program: "/usr/sbin/pdns_server",
         args: &["--config-dir=/run/server", "--daemon=no", "--guardian=no"],
+        cookies: true,
         files: &[
             (
                 "pdns.conf",
                 "launch=bind\nbind-config=/run/server/zones\nsocket-dir=/run/server
-local-address=0.0.0.0, ::\nsetuid=\nsetgid=\nquery-cache-ttl=0\n",
+local-address=0.0.0.0, ::\nsetuid=\nsetgid=\nquery-cache-ttl=0
+edns-cookie-secret=000102030405060708090a0b0c0d0e0f\n",
             ),
             ("zones", "zone \"case.example\" { type master; file \"/run/server/zone\"; };\n"),
         ],
@@ -100,10 +109,11 @@ local-address=0.0.0.0, ::\nsetuid=\nsetgid=\nquery-cache-ttl=0\n",
 
 #[test]
 fn unbound() {
-    keeps_the_case(&Server {
+    keeps_case_and_cookies(&Server {
         package: "",
         program: "/usr/sbin/unbound",
         args: &["-d", "-c", "/etc/unbound/unbound.conf"],
+        cookies: false,
         files: &[(
             "unbound.conf",
             "server:\n interface: 10.53.2.53\n interface: fd53:2::53\n access-control: 0.0.0.0/0 allow
@@ -116,7 +126,7 @@ fn unbound() {
 
 #[test]
 fn dnsmasq() {
-    keeps_the_case(&Server {
+    keeps_case_and_cookies(&Server {
         package: "",
         program: "/usr/sbin/dnsmasq",
         args: &[
@@ -127,6 +137,7 @@ fn dnsmasq() {
             "--user=root",
             "--address=/names.case.example/192.0.2.80",
         ],
+        cookies: false,
         files: &[],
     });
 }
@@ -168,7 +179,7 @@ fn start(host: &Host, server: &Server) -> Running {
     running
 }
 
-fn keeps_the_case(server: &Server) {
+fn keeps_case_and_cookies(server: &Server) {
     let name = server.program.rsplit('/').next().unwrap();
     let machine =
         if server.package.is_empty() { vec!["tc", "dig", name] } else { vec!["tc", "dig"] };
@@ -182,38 +193,56 @@ fn keeps_the_case(server: &Server) {
     }
     let _running = start(&network.upstream, server);
     mount_bpffs(&network.gateway);
-    dnsalt(&network.gateway, &[&common::SALT[..], &["--case", "on"]].concat()).exits(0);
+    dnsalt(&network.gateway, &[&common::SALT[..], &["--case", "on", "--cookies", "on"]].concat())
+        .exits(0);
     for address in [network.servers_v4[0], network.servers_v6[0]] {
         let any = if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
         let client = network.resolver.run(move || UdpSocket::bind(any).unwrap());
         client.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        // Some answer nobody who has no server cookie of theirs yet: that client is sent to TCP.
+        ask(&client, address, COUNT);
+        client.recv(&mut [0; 1500]).unwrap();
         for id in 0..COUNT {
             gets_back_what_it_sent(&client, address, id);
         }
     }
-    let asked = u64::from(COUNT) * 2;
+    let asked = u64::from(COUNT + 1) * 2;
     let salt = &status(&network)["salt"];
     let count = |name: &str| salt["counters"][name].as_u64().unwrap();
-    let counted = ["cased", "cased_letters", "restored", "wrong_case", "truncated", "case_learned"];
-    assert_eq!(counted.map(count), [asked, asked * LETTERS, asked, 0, 0, 0]);
+    let counted = ["cased", "cased_letters", "wrong_case", "case_learned"];
+    assert_eq!(counted.map(count), [asked, asked * LETTERS, 0, 0]);
+    assert_eq!(count("restored") + count("truncated"), asked);
+    assert!(count("truncated") <= 2);
+    let cookies = ["cookied", "cookie_returned", "cookie_missing", "cookie_learned"].map(count);
+    assert_eq!(cookies, [asked, if server.cookies { asked } else { 0 }, 0, 0]);
     let bits = salt["case_bits"].as_f64().unwrap();
     assert!((bits - 21.0).abs() < 1e-9, "{bits}");
 }
 
-fn gets_back_what_it_sent(client: &UdpSocket, server: IpAddr, id: u16) {
+/// Asks for one of the names; what was sent.
+fn ask(client: &UdpSocket, server: IpAddr, id: u16) -> Vec<u8> {
     let mut buffer = [0; 512];
     let name = format!("A-Name-{id:03}.Names.CASE.example");
     let query = Query { id, recursion_desired: true, name: &name, qtype: rrtype::A };
     let length = write_query(&mut buffer, &query).unwrap();
-    let sent = buffer[..length].to_vec();
-    client.send_to(&sent, (server, 53)).unwrap();
+    client.send_to(&buffer[..length], (server, 53)).unwrap();
+    buffer[..length].to_vec()
+}
+
+fn gets_back_what_it_sent(client: &UdpSocket, server: IpAddr, id: u16) {
+    let sent = ask(client, server, id);
     let mut answer = [0; 1500];
-    let length = client.recv(&mut answer).unwrap_or_else(|why| panic!("{server}, {name}: {why}"));
+    let length = client.recv(&mut answer).unwrap_or_else(|why| panic!("{server}, {id}: {why}"));
     let answer = &answer[..length];
     let message = Message::parse(answer).unwrap();
     assert!(message.is_response() && !message.is_truncated());
-    assert_eq!((message.id(), &answer[12..sent.len()]), (id, &sent[12..]), "{name}");
-    assert!(answer.windows(4).any(|bytes| bytes == [192, 0, 2, 80]), "{name}: {answer:x?}");
+    assert_eq!((message.id(), &answer[12..sent.len()]), (id, &sent[12..]), "{id}");
+    // No OPT record, which it did not ask for.
+    assert!(
+        !answer.windows(4).any(|bytes| bytes[..3] == [0, 0, 41] && bytes[3] >= 2),
+        "{answer:x?}"
+    );
+    assert!(answer.windows(4).any(|bytes| bytes == [192, 0, 2, 80]), "{id}: {answer:x?}");
 }
 
 fn status(network: &Gateway) -> Value {

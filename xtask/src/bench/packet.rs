@@ -37,7 +37,7 @@ const CLIENT: u32 = 0xc633_6407;
 const SERVER: u32 = 0xcb00_7109;
 
 /// What is measured: its name, the settings of the policy, the share of slots that are taken.
-const CASES: [(&str, &str, f64); 10] = [
+const CASES: [(&str, &str, f64); 11] = [
     ("port and ID", "", 0.0),
     ("half of the slots taken", "", 0.5),
     ("nine of ten taken", "", 0.9),
@@ -46,7 +46,12 @@ const CASES: [(&str, &str, f64); 10] = [
     ("no cap on equal ones", "max-identical = 0", 0.0),
     ("letter case", "case = 'on'", 0.0),
     ("source address of 16", "source = '192.0.2.16/28'", 0.0),
-    ("everything", "case = 'on'\nfragments = 'drop'\nfrom = ['198.51.100.0/24']", 0.0),
+    ("cookies", "cookies = 'on'", 0.0),
+    (
+        "everything",
+        "case = 'on'\ncookies = 'on'\nfragments = 'drop'\nfrom = ['198.51.100.0/24']",
+        0.0,
+    ),
     ("256 ports, all in the cache", "ports = '20000-20255'", 0.0),
 ];
 

@@ -7,11 +7,13 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use dnsalt_salt::case::Nonce;
+use dnsalt_salt::cookies;
+use dnsalt_salt::edns::{Added, Brought};
 use dnsalt_salt::egress::{self, Query, Salt};
 use dnsalt_salt::ingress::{self, Origin, Reply};
 use dnsalt_salt::layout::{
-    COUNTERS, Config, Counter, Event, HABITS, Habit, NEAR, PASSED, RECENT, Range, Recent, SERVERS,
-    SLOTS, Server, Slot, Suffix, TAKEN,
+    COOKIES, COUNTERS, Config, Cookie, Counter, Event, HABITS, Habit, NEAR, PASSED, RECENT, Range,
+    Recent, SERVERS, SLOTS, Server, Slot, Suffix, TAKEN,
 };
 use dnsalt_salt::question::Question;
 use dnsalt_salt::siphash::draw;
@@ -30,6 +32,7 @@ pub(crate) struct World {
     recent: Vec<Recent>,
     servers: Vec<Server>,
     habits: Vec<Habit>,
+    cookies: Vec<Cookie>,
     passed: Vec<Word32>,
     counters: Vec<AtomicU64>,
     drawn: AtomicU32,
@@ -69,7 +72,8 @@ impl World {
             taken: many(TAKEN),
             recent: many(RECENT),
             servers: many(SERVERS),
-            habits: many(HABITS),
+            habits: many(2 * HABITS),
+            cookies: many(COOKIES),
             passed: many(PASSED),
             counters: many(COUNTERS),
             drawn: AtomicU32::new(0),
@@ -88,7 +92,8 @@ impl World {
     /// Asks.
     pub(crate) fn query(&self, query: &Query) -> egress::Verdict {
         let cased = egress::is_cased(self, query.client, query.server);
-        egress::query(self, &Query { cased, ..*query })
+        let added = cookies::added(self, query.client, query.server, query.added);
+        egress::query(self, &Query { cased, added, ..*query })
     }
 
     /// Asks, and expects to leave with salt.
@@ -126,6 +131,9 @@ impl Tables for World {
     }
     fn habit(&self, index: u32) -> Option<&Habit> {
         self.habits.get(index as usize)
+    }
+    fn cookie(&self, index: u32) -> Option<&Cookie> {
+        self.cookies.get(index as usize)
     }
     fn suffix(&self, _: u32) -> Option<&Suffix> {
         None
@@ -189,17 +197,19 @@ pub(crate) fn query(n: u64) -> Query {
         link: 2,
         question: Question { hash: draw([5, 6], n), case: 7, length: 17 },
         cased: false,
+        added: Added::Nothing,
     }
 }
 
 /// What a query of [`query`] leaves with that is not salted.
 pub(crate) fn unsalted(port: u16, id: u16) -> Salt {
-    Salt { port, id, case: None, source: query(0).client }
+    Salt { port, id, case: None, source: query(0).client, added: Added::Nothing }
 }
 
 /// What its right reply brings back.
 pub(crate) fn origin(query: &Query) -> Origin {
-    Origin { client: query.client, port: query.client_port, id: query.id }
+    let (port, id) = (query.client_port, query.id);
+    Origin { client: query.client, port, id, added: query.added }
 }
 
 /// The right reply to a query that left with this salt.
@@ -215,5 +225,6 @@ pub(crate) fn right(query: &Query, salt: Salt) -> Reply {
         bare_error: false,
         bare_tc: false,
         fragmented: false,
+        brought: Brought::default(),
     }
 }

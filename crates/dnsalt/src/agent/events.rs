@@ -154,7 +154,7 @@ impl Events {
         let about = if is(first, Counter::Lockdowns) {
             self.course.lockdown(server);
             say_lockdown(server, &name, heap)
-        } else if is(first, Counter::CaseLearned) {
+        } else if is(first, Counter::CaseLearned) || is(first, Counter::CookieLearned) {
             say_learned(server, first)
         } else {
             say_near_miss(server, &name, heap)
@@ -218,23 +218,27 @@ fn say_lockdown(server: IpAddr, name: &str, heap: &Heap) -> About {
 fn say_learned(server: IpAddr, event: &Event) -> About {
     let cause = match event.cause {
         cause if cause == Counter::WrongCase as u32 => "wrong_case",
+        cause if cause == Counter::CookieMissing as u32 => "cookie_missing",
         _ => "no_reply",
     };
-    tracing::warn!(
-        event = "case-learned",
-        cause,
-        %server,
-        "{server} does not keep the case of letters: it is left alone with it for a day"
-    );
-    vec![("EVENT", "case-learned".to_owned()), ("KIND", cause.to_owned())]
+    let (event, what) = if is(event, Counter::CaseLearned) {
+        ("case-learned", "does not keep the case of letters")
+    } else {
+        ("cookies-learned", "does not answer queries with cookies")
+    };
+    tracing::warn!(event, cause, %server, "{server} {what}: it is left alone with that for a day");
+    vec![("EVENT", event.to_owned()), ("KIND", cause.to_owned())]
 }
 
-/// What came to the right port: another server, ID or question, or all right but the case of letters.
+/// What came to the right port: another server, ID or question, or all right but the case of letters or the
+/// cookie.
 fn say_near_miss(server: IpAddr, name: &str, heap: &Heap) -> About {
     let first = &heap.first.event;
     let (kind, client) = (counter_name(first.counter), IpAddr::from(first.client));
     let (event, what) = if is(first, Counter::WrongCase) {
         ("wrong-case", "replies that are right but for the case of letters")
+    } else if is(first, Counter::CookieMissing) {
+        ("cookie-missing", "replies that are right but for the cookie")
     } else {
         ("near-miss", "forged replies")
     };
@@ -284,11 +288,16 @@ fn comment(event: &Event) -> String {
     if is(event, Counter::CaseLearned) {
         return format!("{server} does not keep the case of letters");
     }
+    if is(event, Counter::CookieLearned) {
+        return format!("{server} does not answer queries with cookies");
+    }
     let (what, port) = (counter_name(event.counter), event.port);
     let asked = format!("{client} waits at port {port}");
     match what {
         "wrong_server" => format!("{what}: {asked}, but not for {server}"),
-        "wrong_case" => format!("{what}: {asked} for {server}, ID and name are right"),
+        "wrong_case" | "cookie_missing" => {
+            format!("{what}: {asked} for {server}, ID and name are right")
+        }
         _ => format!("{what}: {asked} for {server} and ID {}, not {}", event.wanted_id, event.id),
     }
 }

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 use dnsalt_policy::{
-    Case, CaseExempt, Conntrack, Fragments, InterfaceName, OnFull, OnNearMiss, PortRange, Prefix,
-    Protocol, Settings, Source,
+    Case, CaseExempt, Conntrack, Cookies, Fragments, InterfaceName, OnFull, OnNearMiss, PortRange,
+    Prefix, Protocol, Settings, Source,
 };
 
 use super::port;
@@ -107,6 +107,10 @@ struct SaltArgs {
     #[arg(long, value_name = "PREFIX|DOMAIN", value_delimiter = ',')]
     case_exempt: Option<Vec<CaseExempt>>,
 
+    /// DNS cookies for queries of clients that send none: off, on [default: off]
+    #[arg(long, value_name = "WORD")]
+    cookies: Option<Cookies>,
+
     /// Whether conntrack sees salted queries: on, off (nftables) [default: on]
     #[arg(long, value_name = "WORD")]
     conntrack: Option<Conntrack>,
@@ -148,6 +152,7 @@ impl PolicyArgs {
             no_tcp: args.salt.no_tcp,
             case: args.salt.case,
             case_exempt: args.salt.case_exempt,
+            cookies: args.salt.cookies,
             conntrack: args.salt.conntrack,
         }
     }

@@ -69,6 +69,20 @@ impl SaltReport {
         line
     }
 
+    fn cookie_line(&self) -> String {
+        let count = |counter| self.count(counter);
+        let mut line = format!(
+            "{} queries with one, {} replies brought it back",
+            count(Counter::Cookied),
+            count(Counter::CookieReturned)
+        );
+        let missing = count(Counter::CookieMissing);
+        if missing > 0 {
+            line += &format!(";\n{:11}{missing} that should have did not", "");
+        }
+        line
+    }
+
     /// Line by line.
     pub(crate) fn lines(&self) -> Vec<(&'static str, String)> {
         let sum = |counters: &[Counter]| counters.iter().map(|c| self.count(*c)).sum::<u64>();
@@ -111,6 +125,9 @@ impl SaltReport {
         };
         if let Some(letters) = self.case_bits {
             lines.push(("case", self.case_line(letters)));
+        }
+        if self.count(Counter::Cookied) > 0 {
+            lines.push(("cookies", self.cookie_line()));
         }
         lines.push((
             "bits now",

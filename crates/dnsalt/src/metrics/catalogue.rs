@@ -160,6 +160,18 @@ pub(super) static SALT_LEARNED: Definition = Definition::counter(
     "Times that a server was found not to keep the case; it is left alone with it for a day.",
 );
 
+pub(super) static SALT_COOKIES: Definition = Definition::counter(
+    "dnsalt_salt_cookies_total",
+    "Cookies: queries that one was added to; replies that brought it back; right replies without it, of \
+     servers that have cookies or answer with an error.",
+)
+.by(&[("outcome", &["sent", "returned", "missing"])]);
+
+pub(super) static SALT_COOKIES_LEARNED: Definition = Definition::counter(
+    "dnsalt_salt_cookies_learned_total",
+    "Times that a server was found not to answer queries with cookies; it gets none for a day.",
+);
+
 pub(super) static SALT_DROPPED: Definition = Definition::counter(
     "dnsalt_salt_replies_dropped_total",
     "Replies that were dropped: to a port where no query waits (forged), once more, too late, near \
@@ -314,6 +326,8 @@ pub(super) static ALL: &[&Definition] = &[
     &SALT_CASED,
     &SALT_LETTERS,
     &SALT_LEARNED,
+    &SALT_COOKIES,
+    &SALT_COOKIES_LEARNED,
     &SALT_DROPPED,
     &SALT_ICMP,
     &SALT_LOCKDOWNS,

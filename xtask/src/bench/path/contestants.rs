@@ -83,7 +83,7 @@ impl Contestant {
             Contestant::Nat => "dnsalt up --engine nat",
             Contestant::PerQuery => "dnsalt up --engine nat --per-query",
             Contestant::Salt => "dnsalt up --engine salt --case off: port and ID",
-            Contestant::SaltAll => "dnsalt up --engine salt --fragments drop",
+            Contestant::SaltAll => "dnsalt up --engine salt --cookies on --fragments drop",
             Contestant::SaltNat => "dnsalt up --engine salt --source ADDRESS --conntrack off",
             Contestant::UserSpace => "port and ID in user space, by NFQUEUE",
             Contestant::Dnsmasq => "dnsmasq forwards, without a cache",
@@ -142,7 +142,7 @@ impl Contestant {
             Contestant::Nat => up("--engine nat --backend nft"),
             Contestant::PerQuery => up("--engine nat --backend nft --per-query"),
             Contestant::Salt => salt("--case off"),
-            Contestant::SaltAll => salt("--case on --fragments drop"),
+            Contestant::SaltAll => salt("--case on --cookies on --fragments drop"),
             // Conntrack is at work for all other traffic, as behind a masquerading gateway.
             Contestant::SaltNat => format!(
                 "nft add table inet b

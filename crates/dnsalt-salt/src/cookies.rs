@@ -1,0 +1,89 @@
+//! Which servers have cookies: known from replies that brought back a client cookie, which nobody can who does not
+//! see the query. From then on, for a day, a reply of theirs without it is not believed.
+
+use crate::edns::{Added, Brought};
+use crate::habits::{self, What};
+use crate::layout::{COOKIES, Cookie, Counter, Event, TIME_SHIFT, flags};
+use crate::{Address, Tables};
+
+/// A day, in units of time.
+const DAY: u32 = ((86_400 * 1_000_000_000_u64) >> TIME_SHIFT) as u32;
+
+/// What a query gets for which there is room. Those of clients that cannot do TCP get nothing: they could not ask
+/// again.
+#[inline(always)]
+pub fn added<T: Tables>(tables: &T, client: Address, server: Address, room: Added) -> Added {
+    let wanted = room != Added::Nothing
+        && tables.config().has(flags::COOKIES)
+        && !tables.without_tcp(client)
+        && !habits::is_left_alone(tables, server, What::Cookies);
+    if wanted { room } else { Added::Nothing }
+}
+
+/// The server cookie that a server gave to an address.
+#[inline(always)]
+pub fn of_server<T: Tables>(tables: &T, source: Address, server: Address) -> Option<[u64; 2]> {
+    let known = known(tables, source, server)?;
+    let [high, low] = &known.cookie;
+    (known.given.load() != 0).then(|| [high.load(), low.load()])
+}
+
+/// What to make of a right reply to a query with a cookie: whether it is to be believed as it is.
+#[inline(always)]
+pub(crate) fn is_proven<T: Tables>(
+    tables: &T,
+    source: Address,
+    server: Address,
+    brought: &Brought,
+    event: &Event,
+) -> bool {
+    if brought.cookie {
+        tables.count(Counter::CookieReturned);
+        note(tables, source, server, brought.server);
+        habits::kept(tables, server, What::Cookies);
+        return !brought.bad;
+    }
+    if !brought.refused && known(tables, source, server).is_none() {
+        habits::kept(tables, server, What::Cookies);
+        return true;
+    }
+    tables.count(Counter::CookieMissing);
+    tables.tell(event);
+    habits::broken(tables, server, What::Cookies);
+    false
+}
+
+/// What an address knows of a server, if that has cookies.
+#[inline(always)]
+fn known<T: Tables>(tables: &T, source: Address, server: Address) -> Option<&Cookie> {
+    let (known, tag) = place(tables, source, server)?;
+    let until = known.until.load();
+    // One more, as the end is made odd.
+    let lasts = until != 0 && until.wrapping_sub(tables.now()) <= DAY + 1;
+    (lasts && known.source.load() == tag && server.is(&known.address)).then_some(known)
+}
+
+/// The place of an address and a server, and what stands there for the address.
+#[inline(always)]
+fn place<T: Tables>(tables: &T, source: Address, server: Address) -> Option<(&Cookie, u64)> {
+    let mixed = source.mixed(server, tables.config().key[1]);
+    Some((tables.cookie(mixed as u32 & (COOKIES - 1))?, mixed))
+}
+
+/// Notes that a server has cookies, and the one that it gave.
+#[inline(always)]
+fn note<T: Tables>(tables: &T, source: Address, server: Address, cookie: Option<[u64; 2]>) {
+    let Some((place, tag)) = place(tables, source, server) else { return };
+    if place.source.load() != tag || !server.is(&place.address) {
+        place.given.store(0);
+        place.source.store(tag);
+        server.store(&place.address);
+    }
+    if let Some([high, low]) = cookie {
+        place.cookie[0].store(high);
+        place.cookie[1].store(low);
+        place.given.store(1);
+    }
+    // 0 means never.
+    place.until.store(tables.now().wrapping_add(DAY) | 1);
+}
