@@ -3,7 +3,7 @@
 use aya_ebpf::bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC};
 use dnsalt_salt::Tables as _;
 use dnsalt_salt::case::{self, Nonce};
-use dnsalt_salt::edns::{self, Brought, TAIL, Tail};
+use dnsalt_salt::edns::{self, TAIL};
 use dnsalt_salt::head::{self, DNS_HEADER, ICMP, ICMPV6, UDP};
 use dnsalt_salt::icmp::{self, Quote};
 use dnsalt_salt::ingress::{self, Origin, Reply, Verdict};
@@ -25,7 +25,7 @@ pub fn packet(skb: Skb, link: Link) -> i32 {
         return TC_ACT_UNSPEC;
     };
     match taken_up(skb, offset) {
-        Kind::Reply => reply(skb),
+        Kind::Reply => reply(skb, kernel.config().has(flags::COOKIES)),
         Kind::Error => error(skb),
         Kind::Other => TC_ACT_UNSPEC,
         Kind::Unreadable => {
@@ -54,6 +54,7 @@ fn taken_up(skb: Skb, offset: u32) -> Kind {
         return Kind::Unreadable;
     };
     work.ip = ip;
+    work.brought.read = false;
     if ip.later_fragment {
         let unwanted = ip.protocol == UDP
             && kernel.config().has(flags::NO_FRAGMENTS)
@@ -68,14 +69,16 @@ fn taken_up(skb: Skb, offset: u32) -> Kind {
 }
 
 #[inline(always)]
-fn reply(skb: Skb) -> i32 {
+fn reply(skb: Skb, looks_at_ends: bool) -> i32 {
     match is_reply(skb) {
         Kind::Reply => {}
         Kind::Unreadable => return TC_ACT_SHOT,
         _ => return TC_ACT_UNSPEC,
     }
-    look_at_end(skb);
-    understand_end();
+    if looks_at_ends {
+        look_at_end(skb);
+        understand_end();
+    }
     let origin = match decided() {
         PASS => return TC_ACT_UNSPEC,
         DROP => return TC_ACT_SHOT,
@@ -120,18 +123,14 @@ fn unreadable(kernel: &Kernel) -> Kind {
 #[inline(never)]
 fn look_at_end(skb: Skb) {
     let Some(work) = work() else { return };
-    let Some(kernel) = Kernel::of(work) else { return };
-    work.tail = Tail::default();
     let end = work.ip.end;
-    if !kernel.config().has(flags::COOKIES)
-        || work.ip.more_fragments
+    if work.ip.more_fragments
         || end != work.ip.transport + usize::from(work.head.be16(work.ip.transport + 4))
         || end < TAIL
     {
         return;
     }
-    // What cannot be read is none.
-    let _ = skb.read(work.offset + (end - TAIL) as u32, &mut work.tail);
+    work.brought.read = skb.read(work.offset + (end - TAIL) as u32, &mut work.tail);
 }
 
 /// What its last bytes tell. A step of its own, so that what it found is nothing but numbers to the verifier.
@@ -139,8 +138,7 @@ fn look_at_end(skb: Skb) {
 fn understand_end() {
     let Some(work) = work() else { return };
     let Some(kernel) = Kernel::of(work) else { return };
-    work.brought = Brought::default();
-    if !kernel.config().has(flags::COOKIES) {
+    if !work.brought.read {
         return;
     }
     let client = edns::client_cookie(kernel.config(), work.ip.dst, work.ip.src);
@@ -182,7 +180,7 @@ fn decided() -> u64 {
         bare_error: work.dns.is_bare_error(),
         bare_tc: work.dns.is_bare_tc(work.question.length),
         fragmented: work.ip.more_fragments,
-        brought: work.brought,
+        brought: &work.brought,
     };
     work.nonce = 0;
     // Steps of their own, which read anew how long the name is: how often a loop went round makes no
@@ -195,7 +193,7 @@ fn decided() -> u64 {
         Verdict::Truncate(origin) => (origin, TRUNCATE),
     };
     work.other = origin.client;
-    let (bytes, whole) = edns::not_asked_for(origin.added, &reply.brought);
+    let (bytes, whole) = edns::not_asked_for(origin.added, reply.brought);
     (work.strip, work.added) = (bytes, u16::from(whole));
     number(origin) | truncate
 }

@@ -28,7 +28,9 @@ pub fn packet(skb: Skb, link: Link) -> i32 {
         return TC_ACT_UNSPEC;
     }
     look_at_case();
-    look_at_end(skb);
+    if kernel.config().has(flags::COOKIES) {
+        look_at_end(skb);
+    }
     let salt = match decided(skb) {
         PASS => return TC_ACT_UNSPEC,
         DROP => return TC_ACT_SHOT,
@@ -42,6 +44,7 @@ fn taken_up(skb: Skb, offset: u32) -> bool {
     let Some(work) = skb.take_up(offset) else { return false };
     let Some(ip) = head::ip(&work.head, 0, work.length as usize) else { return false };
     work.ip = ip;
+    work.added = 0;
     ip.protocol == UDP && !ip.later_fragment
 }
 
@@ -89,11 +92,8 @@ fn look_at_case() {
 fn look_at_end(skb: Skb) {
     let Some(work) = work() else { return };
     let Some(kernel) = Kernel::of(work) else { return };
-    work.added = 0;
     // Nothing is put behind padding.
-    if !kernel.config().has(flags::COOKIES)
-        || skb.length() as usize != work.offset as usize + work.ip.end
-    {
+    if skb.length() as usize != work.offset as usize + work.ip.end {
         return;
     }
     let length = usize::from(work.question.length & 0x1ff);

@@ -1,8 +1,9 @@
 //! Which servers have cookies: known from replies that brought back a client cookie, which nobody can who does not
 //! see the query. From then on, for a day, a reply of theirs without it is not believed.
 
-use crate::edns::{Added, Brought};
+use crate::edns::Added;
 use crate::habits::{self, What};
+use crate::ingress::Reply;
 use crate::layout::{COOKIES, Cookie, Counter, Event, TIME_SHIFT, flags};
 use crate::{Address, Tables};
 
@@ -28,15 +29,23 @@ pub fn of_server<T: Tables>(tables: &T, source: Address, server: Address) -> Opt
     (known.given.load() != 0).then(|| [high.load(), low.load()])
 }
 
-/// What to make of a right reply to a query with a cookie: whether it is to be believed as it is.
+/// What to make of a right reply to a query to which this was added: whether it can be passed on.
 #[inline(always)]
-pub(crate) fn is_proven<T: Tables>(
+pub(crate) fn is_fine<T: Tables>(
     tables: &T,
-    source: Address,
-    server: Address,
-    brought: &Brought,
+    reply: &Reply<'_>,
+    added: Added,
     event: &Event,
 ) -> bool {
+    let (source, server, brought) = (reply.to, reply.server, reply.brought);
+    if !brought.read {
+        // Its end is in another fragment.
+        return added == Added::Option && known(tables, source, server).is_none();
+    }
+    // A record that the client did not ask for, and that cannot be taken out.
+    if added == Added::Record && brought.more && brought.record == 0 {
+        return is_wrong(tables, server, event);
+    }
     if brought.cookie {
         tables.count(Counter::CookieReturned);
         note(tables, source, server, brought.server);
@@ -47,6 +56,12 @@ pub(crate) fn is_proven<T: Tables>(
         habits::kept(tables, server, What::Cookies);
         return true;
     }
+    is_wrong(tables, server, event)
+}
+
+/// No reply as it should be.
+#[inline(always)]
+fn is_wrong<T: Tables>(tables: &T, server: Address, event: &Event) -> bool {
     tables.count(Counter::CookieMissing);
     tables.tell(event);
     habits::broken(tables, server, What::Cookies);

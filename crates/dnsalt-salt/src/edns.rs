@@ -76,7 +76,9 @@ impl Added {
 pub fn room(head: &Head, ip: &Ip, dns: &Dns, question: usize) -> Added {
     let udp_end = ip.transport + usize::from(head.be16(ip.transport + 4));
     let whole = udp_end == ip.end && dns.end == udp_end && !ip.more_fragments;
-    if question == 0 || !whole || udp_end > LONGEST || dns.questions != 1 || dns.records != 0 {
+    // Standard queries alone: an update or a notification is something else.
+    let is_plain = dns.flags & 0x7800 == 0 && dns.questions == 1 && dns.records == 0;
+    if question == 0 || !whole || udp_end > LONGEST || !is_plain {
         return Added::Nothing;
     }
     let at = dns.message + DNS_HEADER + question;
@@ -170,6 +172,8 @@ pub fn grown(added: Added, client: u64, server: Option<[u64; 2]>) -> Grown {
 #[allow(clippy::struct_excessive_bools)] // each is a fact of its own
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Brought {
+    /// Whether its end could be read; if not, the rest tells nothing.
+    pub read: bool,
     /// The client cookie that was sent.
     pub cookie: bool,
     /// A server cookie that can be kept.
@@ -194,6 +198,7 @@ pub fn brought(head: &Head, dns: &Dns, tail: &Tail, room: usize, client: u64) ->
     let record_at = |at: usize| byte(at) == 0 && be16(at + 1) == OPT;
     let rcode = dns.flags & 0xf;
     let mut brought = Brought {
+        read: true,
         // FORMERR and NOTIMP (RFC 6891 section 7).
         refused: rcode == 1 || rcode == 4,
         more: head.be16(dns.message + 10) != 0,
@@ -222,9 +227,9 @@ pub fn brought(head: &Head, dns: &Dns, tail: &Tail, room: usize, client: u64) ->
 #[inline(always)]
 pub fn not_asked_for(added: Added, brought: &Brought) -> (u16, bool) {
     match added {
-        Added::Nothing => (0, false),
-        Added::Option => (brought.option, false),
-        Added::Record => (brought.record, true),
+        Added::Option if brought.read => (brought.option, false),
+        Added::Record if brought.read => (brought.record, true),
+        _ => (0, false),
     }
 }
 

@@ -43,7 +43,7 @@ pub fn error<T: Tables>(tables: &T, quote: &Quote) -> Verdict {
         && state.is_outstanding(now)
         && is_still(slot, state)
         && is_server(slot, quote.server, quote.server_port)
-        && is_source(tables, slot, state, quote.source)
+        && is_source(tables, slot, state, quote.source, quote.server)
     {
         let client = Address::of(&slot.client);
         let origin = Origin {

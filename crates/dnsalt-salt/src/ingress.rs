@@ -21,7 +21,7 @@ use crate::{cookies, servers};
 
 /// A reply that comes in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reply {
+pub struct Reply<'a> {
     /// Who sent it.
     pub server: Address,
     /// Whom it is for: the client, or the address that its query left with.
@@ -41,7 +41,7 @@ pub struct Reply {
     /// Whether it comes in fragments.
     pub fragmented: bool,
     /// What stands at its end.
-    pub brought: Brought,
+    pub brought: &'a Brought,
 }
 
 /// What to put back.
@@ -75,7 +75,7 @@ pub enum Verdict {
 #[inline(always)]
 pub fn reply<T: Tables>(
     tables: &T,
-    reply: &Reply,
+    reply: &Reply<'_>,
     restore: impl FnOnce(Nonce, u32) -> bool,
 ) -> Verdict {
     let config = tables.config();
@@ -114,10 +114,10 @@ pub fn reply<T: Tables>(
 }
 
 #[inline(always)]
-fn is_asked<T: Tables>(tables: &T, slot: &Slot, state: State, reply: &Reply) -> bool {
+fn is_asked<T: Tables>(tables: &T, slot: &Slot, state: State, reply: &Reply<'_>) -> bool {
     slot.port.load() == reply.port
         && is_server(slot, reply.server, reply.server_port)
-        && is_source(tables, slot, state, reply.to)
+        && is_source(tables, slot, state, reply.to, reply.server)
 }
 
 #[inline(always)]
@@ -129,7 +129,7 @@ fn drop<T: Tables>(tables: &T, counter: Counter) -> Verdict {
 #[inline(always)]
 fn right<T: Tables>(
     tables: &T,
-    reply: &Reply,
+    reply: &Reply<'_>,
     slot: &Slot,
     state: State,
     restore: impl FnOnce(Nonce, u32) -> bool,
@@ -153,15 +153,13 @@ fn right<T: Tables>(
     let tainted = (missed || state.phase() == TAINTED) && !config.has(flags::BELIEVE_AFTER_MISS);
     // What was asked before the lockdown began must not be raced either.
     let doubtful = !reply.bare_tc && (tainted || servers::is_locked(tables, reply.server));
-    let proven = added == Added::Nothing || reply.bare_tc || {
+    let fine = added == Added::Nothing || reply.bare_tc || {
         let event = event_of(reply, Counter::CookieMissing, reply.id);
-        cookies::is_proven(tables, reply.to, reply.server, &reply.brought, &event)
+        cookies::is_fine(tables, reply, added, &event)
     };
     if added == Added::Nothing && config.has(flags::COOKIES) && !doubtful {
         habits::plain(tables, reply.server, What::Cookies);
     }
-    // A record that the client did not ask for, and that cannot be taken out.
-    let unclean = added == Added::Record && reply.brought.more && reply.brought.record == 0;
     let in_pieces = reply.fragmented && config.has(flags::NO_FRAGMENTS);
     if !same_case {
         tables.count(Counter::WrongCase);
@@ -174,7 +172,7 @@ fn right<T: Tables>(
             (None, _) => habits::plain(tables, reply.server, What::Case),
         }
     }
-    if (doubtful || in_pieces || !same_case || !proven || unclean) && !tables.without_tcp(client) {
+    if (doubtful || in_pieces || !same_case || !fine) && !tables.without_tcp(client) {
         tables.count(Counter::Truncated);
         return Verdict::Truncate(origin);
     }
@@ -184,7 +182,7 @@ fn right<T: Tables>(
 
 /// A reply to a port at which nobody waits for this server.
 #[inline(always)]
-fn unasked<T: Tables>(tables: &T, reply: &Reply) -> Verdict {
+fn unasked<T: Tables>(tables: &T, reply: &Reply<'_>) -> Verdict {
     if is_let_through(tables, reply.to, reply.port) {
         tables.count(Counter::Passed);
         return Verdict::Pass;
@@ -197,20 +195,30 @@ fn unasked<T: Tables>(tables: &T, reply: &Reply) -> Verdict {
 }
 
 #[inline(always)]
-fn near_miss<T: Tables>(tables: &T, reply: &Reply, counter: Counter, wanted_id: u16) -> Verdict {
+fn near_miss<T: Tables>(
+    tables: &T,
+    reply: &Reply<'_>,
+    counter: Counter,
+    wanted_id: u16,
+) -> Verdict {
     taint_all(tables, reply);
     near_miss_of(tables, reply, counter, wanted_id)
 }
 
 #[inline(always)]
-fn near_miss_of<T: Tables>(tables: &T, reply: &Reply, counter: Counter, wanted: u16) -> Verdict {
+fn near_miss_of<T: Tables>(
+    tables: &T,
+    reply: &Reply<'_>,
+    counter: Counter,
+    wanted: u16,
+) -> Verdict {
     servers::missed(tables, reply.server, counter);
     tables.tell(&event_of(reply, counter, wanted));
     drop(tables, counter)
 }
 
 #[inline(always)]
-fn event_of(reply: &Reply, counter: Counter, wanted_id: u16) -> Event {
+fn event_of(reply: &Reply<'_>, counter: Counter, wanted_id: u16) -> Event {
     Event {
         client: reply.to,
         server: reply.server,
@@ -226,7 +234,7 @@ fn event_of(reply: &Reply, counter: Counter, wanted_id: u16) -> Event {
 /// Taints whatever waits at the port that was hit; whether anything does. Where source addresses are drawn,
 /// a hit is one with any of them: the one guess that an attacker has is one for all.
 #[inline(always)]
-fn taint_all<T: Tables>(tables: &T, reply: &Reply) -> bool {
+fn taint_all<T: Tables>(tables: &T, reply: &Reply<'_>) -> bool {
     let now = tables.now();
     let any_address = tables.config().has_pool_for(reply.server);
     let mut any = false;

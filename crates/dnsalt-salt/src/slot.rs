@@ -256,10 +256,19 @@ pub fn is_client(slot: &Slot, client: Address) -> bool {
     client.is(&slot.client)
 }
 
-/// Whether the query of a slot left with a source address.
+/// Whether the query of a slot, to this server, left with a source address.
 #[inline(always)]
-pub fn is_source<T: Tables>(tables: &T, slot: &Slot, state: State, source: Address) -> bool {
-    let (client, server) = (Address::of(&slot.client), Address::of(&slot.server));
+pub fn is_source<T: Tables>(
+    tables: &T,
+    slot: &Slot,
+    state: State,
+    source: Address,
+    server: Address,
+) -> bool {
+    if !tables.config().has_pool_for(server) {
+        return is_client(slot, source);
+    }
+    let client = Address::of(&slot.client);
     pool::source(tables, client, server, state.generation()) == source
 }
 

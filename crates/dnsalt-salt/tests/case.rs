@@ -17,7 +17,7 @@ fn world() -> World {
 }
 
 /// The reply of a server that answers in lower case.
-fn lower(query: &Query, salt: Salt) -> Reply {
+fn lower(query: &Query, salt: Salt) -> Reply<'static> {
     let mut reply = right(query, salt);
     reply.question.case = 0;
     reply

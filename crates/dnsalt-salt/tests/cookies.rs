@@ -27,14 +27,19 @@ fn bare(n: u64) -> Query {
 /// What a server that has cookies sends back.
 fn cookie() -> Brought {
     let server = Some(SERVER);
-    Brought { cookie: true, server, record: 39, option: 28, more: true, ..Brought::default() }
+    Brought { cookie: true, server, record: 39, option: 28, more: true, ..without() }
+}
+
+/// What one sends that knows nothing of them.
+fn without() -> Brought {
+    Brought { read: true, ..Brought::default() }
 }
 
 /// Asks, and hears this.
 fn heard(world: &World, n: u64, brought: Brought) -> Verdict {
     let asked = bare(n);
     let salt = world.salted(&asked);
-    world.reply(&Reply { brought, ..right(&asked, salt) })
+    world.reply(&Reply { brought: &brought, ..right(&asked, salt) })
 }
 
 fn believed(n: u64) -> Verdict {
@@ -48,12 +53,12 @@ fn to_tcp(n: u64) -> Verdict {
 #[test]
 fn of_who_has_cookies_nothing_is_believed_without() {
     let world = world();
-    assert_eq!(heard(&world, 1, Brought::default()), believed(1), "nothing is known yet");
+    assert_eq!(heard(&world, 1, without()), believed(1), "nothing is known yet");
     assert_eq!(heard(&world, 2, cookie()), believed(2));
-    assert_eq!(heard(&world, 3, Brought::default()), to_tcp(3));
+    assert_eq!(heard(&world, 3, without()), to_tcp(3));
     assert_eq!(heard(&world, 4, cookie()), believed(4));
     world.wait(DAY + 2);
-    assert_eq!(heard(&world, 5, Brought::default()), believed(5));
+    assert_eq!(heard(&world, 5, without()), believed(5));
     assert_eq!(
         (world.counted(Counter::CookieReturned), world.counted(Counter::CookieMissing)),
         (2, 1)
@@ -86,7 +91,7 @@ fn a_stale_server_cookie_leads_to_tcp_and_to_a_new_one() {
 #[test]
 fn who_knows_no_edns_gets_no_cookies_soon() {
     let world = world();
-    let error = Brought { refused: true, ..Brought::default() };
+    let error = Brought { refused: true, ..without() };
     for n in 0..3 {
         assert_eq!(heard(&world, n, error), to_tcp(n));
     }
@@ -122,13 +127,33 @@ fn who_does_not_answer_queries_with_cookies_is_told_from_who_is_dead() {
 #[test]
 fn a_record_that_cannot_be_taken_out_leads_to_tcp() {
     let world = world();
-    let odd = Brought { more: true, ..Brought::default() };
-    assert_eq!(heard(&world, 1, odd), to_tcp(1));
+    let odd = Brought { more: true, ..without() };
+    for n in 0..3 {
+        assert_eq!(heard(&world, n, odd), to_tcp(n));
+    }
+    assert_eq!(world.salted(&bare(4)).added, Added::Nothing, "it would happen each time");
+    let world = self::world();
     // To a client that has EDNS itself it is nothing new.
     let asked = Query { added: Added::Option, ..query(2) };
     let salt = world.salted(&asked);
-    let reply = Reply { brought: odd, ..right(&asked, salt) };
+    let reply = Reply { brought: &odd, ..right(&asked, salt) };
     assert_eq!(world.reply(&reply), Verdict::Restore(origin(&asked)));
+}
+
+/// The cookie is in the last of them.
+#[test]
+fn fragments_are_no_fault_of_their_server() {
+    let world = world();
+    assert_eq!(heard(&world, 1, cookie()), believed(1));
+    for n in 2..8 {
+        let asked = bare(n);
+        let salt = world.salted(&asked);
+        assert_eq!(world.reply(&Reply { fragmented: true, ..right(&asked, salt) }), to_tcp(n));
+    }
+    assert_eq!(
+        (world.counted(Counter::CookieMissing), world.counted(Counter::CookieLearned)),
+        (0, 0)
+    );
 }
 
 #[test]

@@ -23,7 +23,7 @@ fn is_answered(world: &World, query: &Query) -> bool {
 }
 
 /// A reply to a port that no query of these tests leaves from.
-fn unsolicited(server: Address) -> Reply {
+fn unsolicited(server: Address) -> Reply<'static> {
     Reply { server, ..right(&query(0), unsalted(7, 7)) }
 }
 

@@ -104,7 +104,7 @@ impl World {
         }
     }
 
-    pub(crate) fn reply(&self, reply: &Reply) -> ingress::Verdict {
+    pub(crate) fn reply(&self, reply: &Reply<'_>) -> ingress::Verdict {
         let restore = |nonce: Nonce, case| flipped(reply.question.case, nonce) == case;
         ingress::reply(self, reply, restore)
     }
@@ -212,8 +212,20 @@ pub(crate) fn origin(query: &Query) -> Origin {
     Origin { client: query.client, port, id, added: query.added }
 }
 
+/// What a reply brings that was not looked at.
+const NOTHING: Brought = Brought {
+    read: false,
+    cookie: false,
+    server: None,
+    record: 0,
+    option: 0,
+    bad: false,
+    refused: false,
+    more: false,
+};
+
 /// The right reply to a query that left with this salt.
-pub(crate) fn right(query: &Query, salt: Salt) -> Reply {
+pub(crate) fn right(query: &Query, salt: Salt) -> Reply<'static> {
     let case = salt.case.map_or(query.question.case, |nonce| flipped(query.question.case, nonce));
     Reply {
         server: query.server,
@@ -225,6 +237,6 @@ pub(crate) fn right(query: &Query, salt: Salt) -> Reply {
         bare_error: false,
         bare_tc: false,
         fragmented: false,
-        brought: Brought::default(),
+        brought: &NOTHING,
     }
 }
