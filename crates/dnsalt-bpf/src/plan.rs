@@ -2,7 +2,7 @@
 
 use dnsalt_policy::{
     Case, CaseExempt, Conntrack, Cookies, Family, Fragments, OnFull, OnNearMiss, Policy, Prefix,
-    Protocol, Source,
+    Protocol,
 };
 use dnsalt_salt::Address;
 use dnsalt_salt::layout::{
@@ -60,10 +60,7 @@ impl Plan {
         let (from, to) = (keys(&both(Policy::from)), keys(&both(Policy::to)));
         let no_tcp = keys(&options.no_tcp);
         let (no_case, suffixes) = exempt(&options.case_exempt)?;
-        let addresses = Family::BOTH.map(|family| match policy.source() {
-            Source::Pool(pool) => pool.choices(family),
-            Source::Masquerade | Source::Keep => Vec::new(),
-        });
+        let addresses = Family::BOTH.map(|family| policy.source().choices(family));
         let pool = keys(&addresses.concat());
         if [&from, &to, &no_tcp, &no_case].iter().any(|list| list.len() > PREFIXES as usize) {
             return Err(BpfError::Unsupported("room for more than 1024 prefixes"));

@@ -2,11 +2,12 @@
 
 mod common;
 
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, UdpSocket};
 use std::time::Duration;
 
 use common::{
-    await_next, client, installed, is_quiet, network, query, reply, socket, up_for_a_while,
+    asked, await_next, client, count, is_quiet, network, query, reply, set_offload, socket,
+    up_for_a_while,
 };
 use dnsalt_lab::topology::Gateway;
 use dnsalt_policy::{Case, Settings};
@@ -15,21 +16,6 @@ use dnsalt_wire::dns::Message;
 
 /// Behind the DNS header.
 const NAME: usize = 12;
-
-fn count(network: &Gateway, counter: Counter) -> u64 {
-    installed(&network.gateway).unwrap().count(counter)
-}
-
-/// Asks, and gives what the server saw.
-fn asked(
-    client: &UdpSocket,
-    server: &UdpSocket,
-    at: IpAddr,
-    query: &[u8],
-) -> (Vec<u8>, SocketAddr) {
-    client.send_to(query, (at, 53)).unwrap();
-    await_next(server)
-}
 
 fn is_same_name(one: &[u8], other: &[u8]) -> bool {
     one[NAME..].eq_ignore_ascii_case(&other[NAME..])
@@ -41,9 +27,7 @@ fn letters_leave_at_random_and_come_back_as_they_were() {
     up_for_a_while(&network, &Settings { case: Some(Case::On), ..Settings::default() });
     // Once with checksums that the card is to finish, once with finished ones.
     for offload in ["on", "off"] {
-        for (host, interface) in [(&network.resolver, "lan0"), (&network.upstream, "wan1")] {
-            let _ = host.sh(&format!("ethtool -K {interface} tx {offload}"));
-        }
+        set_offload(&network, offload);
         for address in [network.servers_v4[0], network.servers_v6[0]] {
             let server = socket(&network.upstream, (address, 53));
             let client = client(&network, address.is_ipv6());

@@ -5,7 +5,8 @@ mod common;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 
 use common::{
-    await_next, client, installed, is_quiet, network, query, reply, socket, up_for_a_while,
+    asked, await_next, client, count, is_quiet, network, query, reply, set_offload, socket,
+    up_for_a_while,
 };
 use dnsalt_lab::topology::Gateway;
 use dnsalt_policy::{Case, Cookies, Settings};
@@ -20,10 +21,6 @@ const MORE: usize = 11;
 
 fn settings() -> Settings {
     Settings { cookies: Some(Cookies::On), case: Some(Case::Off), ..Settings::default() }
-}
-
-fn count(network: &Gateway, counter: Counter) -> u64 {
-    installed(&network.gateway).unwrap().count(counter)
 }
 
 fn with(mut message: Vec<u8>, record: &[u8]) -> Vec<u8> {
@@ -72,8 +69,7 @@ impl<'a> Asking<'a> {
 
     /// What the server sees of a query.
     fn sent(&self, query: &[u8]) -> (Vec<u8>, SocketAddr) {
-        self.client.send_to(query, (self.at, 53)).unwrap();
-        await_next(&self.server)
+        asked(&self.client, &self.server, self.at, query)
     }
 
     /// Asks; the server answers this, made of what came and of its client cookie.
@@ -103,9 +99,7 @@ fn clients_without_edns_see_nothing_of_it() {
     up_for_a_while(&network, &settings());
     // Once with checksums that the card is to finish, once with finished ones.
     for offload in ["on", "off"] {
-        for (host, interface) in [(&network.resolver, "eth0"), (&network.upstream, "eth0")] {
-            host.sh(&format!("ethtool -K {interface} tx {offload}")).unwrap();
-        }
+        set_offload(&network, offload);
         for at in [network.servers_v4[0], network.servers_v6[0]] {
             let asking = Asking::of(&network, at);
             // Names of even and of odd length: what stands behind them does at such places.

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use common::{
-    BPFFS, await_next, client, down, eventually, installed, is_quiet, network, query, reply,
+    BPFFS, await_next, client, count, down, eventually, installed, is_quiet, network, query, reply,
     socket, up_for_a_while, with_id,
 };
 use dnsalt_bpf::{Events, Told};
@@ -17,10 +17,6 @@ use dnsalt_lab::topology::Gateway;
 use dnsalt_policy::{OnNearMiss, Settings};
 use dnsalt_salt::layout::Counter;
 use dnsalt_wire::dns::Message;
-
-fn count(network: &Gateway, counter: Counter) -> u64 {
-    installed(&network.gateway).unwrap().count(counter)
-}
 
 /// The question alone, with TC=1.
 #[track_caller]

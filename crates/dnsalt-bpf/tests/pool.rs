@@ -6,7 +6,8 @@ use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 
 use common::{
-    await_next, client, installed, is_quiet, network, query, reply, socket, up_for_a_while,
+    asked, await_next, client, count, is_quiet, is_refused, network, query, reply, set_offload,
+    socket, up_for_a_while,
 };
 use dnsalt_lab::topology::Gateway;
 use dnsalt_policy::Settings;
@@ -28,27 +29,20 @@ fn drawing(source: &str) -> Settings {
     Settings { source: Some(source.parse().unwrap()), ..Settings::default() }
 }
 
-fn count(network: &Gateway, counter: Counter) -> u64 {
-    installed(&network.gateway).unwrap().count(counter)
-}
-
 #[test]
 fn every_query_leaves_from_an_address_of_its_own_and_comes_back() {
     let Some(network) = routed(&["ethtool"]) else { return };
     up_for_a_while(&network, &drawing("203.0.113.17-203.0.113.20,2001:db8:5::/64"));
     // Once with checksums that the card is to finish, once with finished ones.
     for offload in ["on", "off"] {
-        for (host, interface) in [(&network.resolver, "eth0"), (&network.upstream, "eth0")] {
-            host.sh(&format!("ethtool -K {interface} tx {offload}")).unwrap();
-        }
+        set_offload(&network, offload);
         for (address, wanted) in [(network.servers_v4[0], 4), (network.servers_v6[0], 60)] {
             let server = socket(&network.upstream, (address, 53));
             let client = client(&network, address.is_ipv6());
             let mut seen = HashSet::new();
             for n in 0..60 {
                 let sent = query(n, "address-pool.test");
-                client.send_to(&sent, (address, 53)).unwrap();
-                let (left, from) = await_next(&server);
+                let (left, from) = asked(&client, &server, address, &sent);
                 seen.insert(from.ip());
                 server.send_to(&reply(&left), from).unwrap();
                 let (answer, by) = await_next(&client);
@@ -72,8 +66,7 @@ fn a_retransmission_leaves_from_the_same_address() {
     let (server, client) = (socket(&network.upstream, (address, 53)), client(&network, true));
     let mut seen = HashSet::new();
     for _ in 0..3 {
-        client.send_to(&query(1, "again.test"), (address, 53)).unwrap();
-        seen.insert(await_next(&server));
+        seen.insert(asked(&client, &server, address, &query(1, "again.test")));
     }
     assert_eq!(seen.len(), 1, "{seen:?}");
 }
@@ -85,8 +78,7 @@ fn another_address_of_the_pool_is_not_enough() {
     let address = network.servers_v4[0];
     let (server, client) = (socket(&network.upstream, (address, 53)), client(&network, false));
     let sent = query(1, "near-miss.test");
-    client.send_to(&sent, (address, 53)).unwrap();
-    let (left, from) = await_next(&server);
+    let (left, from) = asked(&client, &server, address, &sent);
     let IpAddr::V4(v4) = from.ip() else { panic!("{from}") };
     let other: IpAddr = (v4.to_bits() ^ 1).to_be_bytes().into();
     server.send_to(&reply(&left), (other, from.port())).unwrap();
@@ -103,11 +95,7 @@ fn errors_of_icmp_find_the_client() {
     let Some(network) = routed(&[]) else { return };
     up_for_a_while(&network, &drawing("203.0.113.16/28,2001:db8:5::/64"));
     for address in [network.servers_v4[0], network.servers_v6[0]] {
-        let client = client(&network, address.is_ipv6());
-        client.connect((address, 53)).unwrap();
-        client.send(&query(1, "dead.test")).unwrap();
-        let error = client.recv(&mut [0; 512]).unwrap_err();
-        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused, "{address}");
+        assert!(is_refused(&network, address), "{address}");
     }
     assert_eq!(count(&network, Counter::IcmpTranslated), 2);
 }
@@ -150,8 +138,7 @@ fn who_is_not_salted_gets_replies_to_an_address_of_the_pool() {
     for (host, salted) in [(&network.gateway, false), (&network.resolver, true)] {
         let client = socket(host, "0.0.0.0:44444".parse::<SocketAddr>().unwrap());
         let sent = query(1, "own-address.test");
-        client.send_to(&sent, (address, 53)).unwrap();
-        let (left, from) = await_next(&server);
+        let (left, from) = asked(&client, &server, address, &sent);
         assert_eq!((from.ip().to_string(), from.port() != 44444), ("10.53.2.1".to_owned(), salted));
         server.send_to(&reply(&left), from).unwrap();
         assert_eq!(await_next(&client).0, reply(&sent));
@@ -168,8 +155,7 @@ fn replies_in_fragments_lead_to_tcp() {
     let address = network.servers_v4[0];
     let (server, client) = (socket(&network.upstream, (address, 53)), client(&network, false));
     let sent = query(1, "large.test");
-    client.send_to(&sent, (address, 53)).unwrap();
-    let (left, from) = await_next(&server);
+    let (left, from) = asked(&client, &server, address, &sent);
     let mut large = reply(&left);
     large.resize(4000, 7);
     server.send_to(&large, from).unwrap();

@@ -8,11 +8,12 @@
 use dnsalt_policy::{Conntrack, Family, Policy, Source};
 
 use crate::command::{CommandError, run};
+use crate::driver::{deletion, listing};
 use crate::render::comma;
 use crate::render::nft::{addresses, nfproto, ports};
 
-/// Our table, family and name.
-const TABLE: &str = "inet dnsalt-notrack";
+/// Our table: of the family `inet`, as all of ours.
+pub(crate) const TABLE: &str = "dnsalt-notrack";
 /// The first bit behind the query ID.
 const QUERY: &str = "@th,80,1 0";
 const REPLY: &str = "@th,80,1 1";
@@ -22,11 +23,8 @@ pub fn families(policy: &Policy) -> Vec<Family> {
     if policy.salt().conntrack == Conntrack::On {
         return Vec::new();
     }
-    let is_ours = |family: &Family| match policy.source() {
-        Source::Pool(pool) => !pool.choices(*family).is_empty(),
-        Source::Keep => true,
-        Source::Masquerade => false,
-    };
+    let source = policy.source();
+    let is_ours = |family: &Family| *source == Source::Keep || !source.choices(*family).is_empty();
     policy.families().into_iter().filter(is_ours).collect()
 }
 
@@ -58,14 +56,15 @@ pub fn rules(policy: &Policy, interfaces: &[String]) -> Option<String> {
     let forwarded = queries("fib daddr oifname");
     let own = queries("oifname");
     Some(format!(
-        "table {TABLE}\ndelete table {TABLE}\n\ntable {TABLE} {{\n\
+        "{}\ntable inet {TABLE} {{\n\
          \tchain prerouting {{\n\
          \t\ttype filter hook prerouting priority raw; policy accept;\n\
          {forwarded}{replies}\t}}\n\n\
          \tchain output {{\n\
          \t\ttype filter hook output priority raw; policy accept;\n\
          {own}\t}}\n\
-         }}\n"
+         }}\n",
+        deletion(TABLE)
     ))
 }
 
@@ -88,8 +87,7 @@ pub fn remove() -> Result<(), CommandError> {
     if installed()?.is_none() {
         return Ok(());
     }
-    let text = format!("table {TABLE}\ndelete table {TABLE}\n");
-    run("nft", &["--file", "-"], Some(&text)).map(drop)
+    run("nft", &["--file", "-"], Some(&deletion(TABLE))).map(drop)
 }
 
 /// What of ours is in the kernel, as `nft` lists it; none if nothing is. Where there is no `nft` there is none.
@@ -97,12 +95,9 @@ pub fn remove() -> Result<(), CommandError> {
 /// # Errors
 /// When `nft` refuses.
 pub fn installed() -> Result<Option<String>, CommandError> {
-    let listed = run("nft", &["list", "table", "inet", "dnsalt-notrack"], None);
-    match listed {
-        Ok(listing) => Ok(Some(listing)),
+    match listing(TABLE) {
         Err(CommandError::Missing { .. }) => Ok(None),
-        Err(error) if error.stderr().contains("No such file or directory") => Ok(None),
-        Err(error) => Err(error),
+        listing => listing,
     }
 }
 

@@ -244,8 +244,7 @@ fn check(mut policy: Policy) -> Result<Policy, PolicyError> {
         return Err(PolicyError::UntrackedNeedsSource);
     }
     if policy.salt.cookies == Cookies::On
-        && let Source::Pool(pool) = &policy.source
-        && Family::BOTH.into_iter().any(|family| pool.bits(family) > 0.0)
+        && Family::BOTH.into_iter().any(|family| policy.source.bits(family) > 0.0)
     {
         return Err(PolicyError::CookiesAndPool);
     }

@@ -40,13 +40,8 @@ impl Pool {
         &self.addresses
     }
 
-    /// Whole prefixes that are routed to this machine.
-    pub fn prefixes(&self) -> &[Prefix] {
-        &self.prefixes
-    }
-
     /// Addresses and prefixes of one family: what is drawn from, each as likely.
-    pub fn choices(&self, family: Family) -> Vec<Prefix> {
+    fn choices(&self, family: Family) -> Vec<Prefix> {
         let addresses = self.addresses.iter().copied().map(Prefix::from);
         addresses
             .chain(self.prefixes.iter().copied())
@@ -56,7 +51,7 @@ impl Pool {
 
     /// Bits that a draw of one family adds, at most: log2 of the number of addresses in the smallest of what
     /// is drawn from, and of how much there is to draw from.
-    pub fn bits(&self, family: Family) -> f64 {
+    fn bits(&self, family: Family) -> f64 {
         let choices = self.choices(family);
         let whole = if family == Family::V4 { 32 } else { 128 };
         let least = choices.iter().map(|one| whole - one.length()).min().unwrap_or(0);
@@ -79,9 +74,28 @@ impl Pool {
 impl Source {
     /// The single addresses to draw from for a family; empty where the family is masqueraded or kept.
     pub fn pool(&self, family: Family) -> Vec<IpAddr> {
+        self.drawn().map_or_else(Vec::new, |pool| pool.of(family))
+    }
+
+    /// Addresses and prefixes to draw from for a family, each as likely; empty where none is drawn.
+    pub fn choices(&self, family: Family) -> Vec<Prefix> {
+        self.drawn().map_or_else(Vec::new, |pool| pool.choices(family))
+    }
+
+    /// Whole prefixes to draw from, which are routed to this machine.
+    pub fn prefixes(&self) -> &[Prefix] {
+        self.drawn().map_or(&[], |pool| &pool.prefixes)
+    }
+
+    /// Bits that a draw of a family adds, at most; 0 where none is drawn.
+    pub fn bits(&self, family: Family) -> f64 {
+        self.drawn().map_or(0.0, |pool| pool.bits(family))
+    }
+
+    fn drawn(&self) -> Option<&Pool> {
         match self {
-            Source::Pool(pool) => pool.of(family),
-            Source::Masquerade | Source::Keep => Vec::new(),
+            Source::Pool(pool) => Some(pool),
+            Source::Masquerade | Source::Keep => None,
         }
     }
 }
@@ -204,9 +218,8 @@ mod tests {
 
     #[test]
     fn bits_are_of_what_can_be_drawn() {
-        let has = |text: &str, family, bits: f64| match text.parse().unwrap() {
-            Source::Pool(pool) => (pool.bits(family) - bits).abs() < 1e-9,
-            other => panic!("{other}"),
+        let has = |text: &str, family, bits: f64| {
+            (text.parse::<Source>().unwrap().bits(family) - bits).abs() < 1e-9
         };
         assert!(has("192.0.2.1-192.0.2.4", Family::V4, 2.0));
         assert!(has("192.0.2.1-192.0.2.4", Family::V6, 0.0));

@@ -4,11 +4,8 @@
 use crate::edns::Added;
 use crate::habits::{self, What};
 use crate::ingress::Reply;
-use crate::layout::{COOKIES, Cookie, Counter, Event, TIME_SHIFT, flags};
+use crate::layout::{COOKIES, Cookie, Counter, Event, flags};
 use crate::{Address, Tables};
-
-/// A day, in units of time.
-const DAY: u32 = ((86_400 * 1_000_000_000_u64) >> TIME_SHIFT) as u32;
 
 /// What a query gets for which there is room. Those of clients that cannot do TCP get nothing: they could not ask
 /// again.
@@ -72,9 +69,7 @@ fn is_wrong<T: Tables>(tables: &T, server: Address, event: &Event) -> bool {
 #[inline(always)]
 fn known<T: Tables>(tables: &T, source: Address, server: Address) -> Option<&Cookie> {
     let (known, tag) = place(tables, source, server)?;
-    let until = known.until.load();
-    // One more, as the end is made odd.
-    let lasts = until != 0 && until.wrapping_sub(tables.now()) <= DAY + 1;
+    let lasts = habits::is_to_come(known.until.load(), tables.now());
     (lasts && known.source.load() == tag && server.is(&known.address)).then_some(known)
 }
 
@@ -99,6 +94,5 @@ fn note<T: Tables>(tables: &T, source: Address, server: Address, cookie: Option<
         place.cookie[1].store(low);
         place.given.store(1);
     }
-    // 0 means never.
-    place.until.store(tables.now().wrapping_add(DAY) | 1);
+    place.until.store(habits::in_a_day(tables.now()));
 }

@@ -129,16 +129,10 @@ pub fn client_cookie(config: &Config, source: Address, server: Address) -> u64 {
 /// What is put behind a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Grown {
-    /// Bytes; they stand in the tail from [`Grown::first`] on.
+    /// Bytes; they stand in the tail from its beginning on, or, without the record, behind the room for it.
     pub bytes: u16,
     /// The tail.
     pub tail: Tail,
-}
-
-/// Where in its tail that begins which is put behind a query.
-#[inline(always)]
-pub fn first(added: Added) -> u16 {
-    if added == Added::Record { 0 } else { RECORD }
 }
 
 /// Makes it.

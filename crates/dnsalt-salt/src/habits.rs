@@ -131,8 +131,7 @@ fn strike<T: Tables>(
     }
     count.store(0);
     habit.silent.store(0);
-    // 0 means never.
-    habit.until.store(tables.now().wrapping_add(DAY) | 1);
+    habit.until.store(in_a_day(tables.now()));
     tables.count(what.learned());
     tables.tell(&Event {
         server,
@@ -145,8 +144,19 @@ fn strike<T: Tables>(
 /// Whether its case is left alone.
 #[inline(always)]
 fn is_known(habit: &Habit, now: u32) -> bool {
-    let until = habit.until.load();
-    // One more, as the end is made odd.
+    is_to_come(habit.until.load(), now)
+}
+
+/// The end of a day that begins now. 0 means never, so it is made odd.
+#[inline(always)]
+pub(crate) fn in_a_day(now: u32) -> u32 {
+    now.wrapping_add(DAY) | 1
+}
+
+/// Whether such an end is still to come.
+#[inline(always)]
+pub(crate) fn is_to_come(until: u32, now: u32) -> bool {
+    // One more, as it was made odd.
     until != 0 && until.wrapping_sub(now) <= DAY + 1
 }
 

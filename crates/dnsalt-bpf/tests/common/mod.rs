@@ -15,6 +15,7 @@ use dnsalt_bpf::{Hook, Installed};
 use dnsalt_lab::topology::{Gateway, gateway};
 use dnsalt_lab::{Host, require, require_root};
 use dnsalt_policy::Settings;
+use dnsalt_salt::layout::Counter;
 use dnsalt_wire::dns::{Message, Query, rrtype, write_query};
 
 pub(crate) const BPFFS: &str = "/run/bpf";
@@ -77,6 +78,37 @@ pub(crate) fn down(host: &Host) {
 
 pub(crate) fn installed(host: &Host) -> Option<Installed> {
     host.run(|| dnsalt_bpf::installed(Path::new(BPFFS)).unwrap())
+}
+
+/// What the engine on the gateway counted of one kind.
+pub(crate) fn count(network: &Gateway, counter: Counter) -> u64 {
+    installed(&network.gateway).unwrap().count(counter)
+}
+
+/// Checksums of resolver and server: that the card is to finish them (on), or that they are finished (off).
+pub(crate) fn set_offload(network: &Gateway, offload: &str) {
+    for host in [&network.resolver, &network.upstream] {
+        host.sh(&format!("ethtool -K eth0 tx {offload}")).unwrap();
+    }
+}
+
+/// Whether the client is told at once that nobody listens where it asks.
+pub(crate) fn is_refused(network: &Gateway, server: IpAddr) -> bool {
+    let client = client(network, server.is_ipv6());
+    client.connect((server, 53)).unwrap();
+    client.send(&query(1, "dead.test")).unwrap();
+    client.recv(&mut [0; 512]).unwrap_err().kind() == ErrorKind::ConnectionRefused
+}
+
+/// Asks, and gives what the server saw, and from where.
+pub(crate) fn asked(
+    client: &UdpSocket,
+    server: &UdpSocket,
+    at: IpAddr,
+    query: &[u8],
+) -> (Vec<u8>, SocketAddr) {
+    client.send_to(query, (at, 53)).unwrap();
+    await_next(server)
 }
 
 /// A socket of a host, with patience. A program that another test starts at the moment has the sockets

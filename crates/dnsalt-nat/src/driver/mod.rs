@@ -14,6 +14,7 @@ use crate::render::{RenderError, Shield};
 
 pub use iptables::{Flavour, Iptables};
 pub use nft::Nft;
+pub(crate) use nft::{deletion, listing};
 
 /// One firewall of Linux. All its methods speak of the network namespace that we run in.
 pub trait Driver {

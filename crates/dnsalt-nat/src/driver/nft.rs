@@ -4,7 +4,7 @@ use dnsalt_policy::Policy;
 
 use super::{Driver, DriverError, Installed, with_shield};
 use crate::command::{CommandError, run};
-use crate::render::{Shield, TABLE, nft_shield, nft_with};
+use crate::render::{Shield, nft_shield, nft_with};
 
 /// The driver for nftables.
 #[derive(Clone, Copy, Debug)]
@@ -20,10 +20,7 @@ impl Driver for Nft {
     }
 
     fn installed(&self) -> Result<Option<Installed>, DriverError> {
-        let listing = match run("nft", &["list", "table", "inet", "dnsalt"], None) {
-            Err(error @ CommandError::Failed { .. }) if absent(error.stderr()) => return Ok(None),
-            result => result?,
-        };
+        let Some(listing) = listing(OURS)? else { return Ok(None) };
         let Counted { fingerprint, caught, dropped } = without_counters(&listing);
         let shield = nft_shield(&listing);
         Ok(Some(Installed { caught, dropped, shield, fingerprint, missing: None }))
@@ -36,15 +33,25 @@ impl Driver for Nft {
     }
 
     fn remove(&self) -> Result<(), DriverError> {
-        // Made first, so that the deletion succeeds where there is none.
-        run("nft", &["--file", "-"], Some(&format!("table {TABLE}\ndelete table {TABLE}\n")))?;
+        run("nft", &["--file", "-"], Some(&deletion(OURS)))?;
         Ok(())
     }
 }
 
-/// Whether `nft` says that there is no such table.
-fn absent(stderr: &str) -> bool {
-    stderr.contains("No such file or directory")
+/// Our table, of the family `inet`.
+const OURS: &str = "dnsalt";
+
+/// A table of the family `inet`, as `nft` lists it; none if it is not there.
+pub(crate) fn listing(table: &str) -> Result<Option<String>, CommandError> {
+    match run("nft", &["list", "table", "inet", table], None) {
+        Err(error) if error.stderr().contains("No such file or directory") => Ok(None),
+        listed => listed.map(Some),
+    }
+}
+
+/// What deletes such a table. It is made first, so that this succeeds where there is none.
+pub(crate) fn deletion(table: &str) -> String {
+    format!("table inet {table}\ndelete table inet {table}\n")
 }
 
 fn load(policy: &Policy, args: &[&str]) -> Result<(), DriverError> {

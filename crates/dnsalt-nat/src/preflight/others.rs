@@ -127,7 +127,7 @@ pub(super) fn keep_before_nat(rules: &Rules, policy: &Policy) -> Option<Finding>
 pub(super) fn notrack(rules: &Rules, policy: &Policy) -> Option<Finding> {
     let nft = rules.nft.iter().map(|object| &object["rule"]).find(|rule| {
         // Ours goes with what the salt engine has, once this is in its place.
-        rule["table"] != "dnsalt-notrack"
+        rule["table"] != crate::notrack::TABLE
             && statements(rule).iter().any(|statement| statement.get("notrack").is_some())
             && may_match_dns(rule, policy.dns_ports())
     });

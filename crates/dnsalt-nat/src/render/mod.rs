@@ -7,7 +7,7 @@ mod pf_freebsd;
 mod pf_openbsd;
 mod shield;
 
-use dnsalt_policy::{Policy, Prefix, Source};
+use dnsalt_policy::{Policy, Prefix};
 
 pub use iptables::{
     CHAIN, TAG, iptables, iptables_removal, iptables_shield, iptables_with, timeout_policy,
@@ -58,9 +58,7 @@ pub enum RenderError {
 /// # Errors
 /// When the firewall cannot do what the policy asks.
 pub fn rules(policy: &Policy, firewall: Firewall) -> Result<String, RenderError> {
-    if let Source::Pool(pool) = policy.source()
-        && let Some(prefix) = pool.prefixes().first()
-    {
+    if let Some(prefix) = policy.source().prefixes().first() {
         return Err(RenderError::Prefix(*prefix));
     }
     match firewall {

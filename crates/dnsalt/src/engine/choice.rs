@@ -66,11 +66,7 @@ fn asks_for_nat(args: &UpArgs, settings: &Settings) -> bool {
 /// Whether a source address is one of the nat engine's: single addresses the other has as well, but for UDP
 /// alone.
 fn is_for_nat(source: &Source) -> bool {
-    match source {
-        Source::Keep => false,
-        Source::Masquerade => true,
-        Source::Pool(pool) => pool.prefixes().is_empty(),
-    }
+    *source != Source::Keep && source.prefixes().is_empty()
 }
 
 /// Whether this machine can, as far as that shows without changing anything.

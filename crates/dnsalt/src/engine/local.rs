@@ -7,7 +7,7 @@ use std::io;
 use std::net::IpAddr;
 
 use dnsalt_nat::preflight::{Finding, Severity};
-use dnsalt_policy::{Family, Policy, Prefix, Source};
+use dnsalt_policy::{Family, Policy, Prefix};
 use netlink_packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL};
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::route::{
@@ -24,21 +24,19 @@ const LOCAL: u8 = 255;
 /// The index that `lo` has in every network namespace.
 const LO: u32 = 1;
 
-/// The prefixes that a policy draws source addresses from.
-pub(super) fn wanted(policy: &Policy) -> &[Prefix] {
-    match policy.source() {
-        Source::Pool(pool) => pool.prefixes(),
-        Source::Masquerade | Source::Keep => &[],
-    }
-}
-
 /// Those of them that are not local here.
 pub(super) fn missing(policy: &Policy) -> io::Result<Vec<Prefix>> {
-    if wanted(policy).is_empty() {
+    if policy.source().prefixes().is_empty() {
         return Ok(Vec::new());
     }
     let there: Vec<Prefix> = routes()?.iter().filter_map(destination).collect();
-    Ok(wanted(policy).iter().copied().filter(|prefix| !there.contains(prefix)).collect())
+    Ok(policy
+        .source()
+        .prefixes()
+        .iter()
+        .copied()
+        .filter(|prefix| !there.contains(prefix))
+        .collect())
 }
 
 /// Makes local what is not.
@@ -64,7 +62,7 @@ pub(super) fn remove_all_but(kept: &[Prefix]) -> io::Result<()> {
 /// A prefix that is the network of an interface has other machines in it, the next router for one.
 pub(super) fn others_live_there(policy: &Policy) -> Option<Finding> {
     let networks = networks().ok()?;
-    wanted(policy).iter().find_map(|prefix| {
+    policy.source().prefixes().iter().find_map(|prefix| {
         let meets = |network: &Prefix| network.covers(*prefix) || prefix.covers(*network);
         let network = networks.iter().find(|network| meets(network))?;
         Some(Finding::new(

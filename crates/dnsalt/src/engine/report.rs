@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use dnsalt_bpf::{Installed, counter_name};
-use dnsalt_policy::{Case, Family, OnNearMiss, Policy, Source};
+use dnsalt_policy::{Case, Family, OnNearMiss, Policy};
 use dnsalt_salt::layout::Counter;
 use dnsalt_salt::slot::GENERATION_BITS;
 use serde::Serialize;
@@ -147,10 +147,7 @@ impl SaltReport {
 
 /// Bits that source addresses of a family give.
 pub(crate) fn address_bits(policy: &Policy, family: Family) -> f64 {
-    match policy.source() {
-        Source::Pool(pool) => pool.bits(family).min(f64::from(GENERATION_BITS)),
-        Source::Masquerade | Source::Keep => 0.0,
-    }
+    policy.source().bits(family).min(f64::from(GENERATION_BITS))
 }
 
 /// Bits that the case of letters gave to those queries that had it; none where it is off.

@@ -6,7 +6,7 @@ use anyhow::{Context as _, bail};
 use dnsalt_bpf::Hook;
 use dnsalt_nat::notrack;
 use dnsalt_nat::preflight::{Finding, before_salt};
-use dnsalt_policy::{Family, OnNearMiss, Policy, Source};
+use dnsalt_policy::{Family, OnNearMiss, Policy};
 
 use super::report::address_bits;
 use super::{Engine, Installed, line, local};
@@ -20,6 +20,11 @@ pub(crate) struct Salt {
 }
 
 impl Salt {
+    /// With what lasts in this bpffs.
+    pub(crate) fn new(bpffs: PathBuf) -> Self {
+        Salt { bpffs, hook: Hook::of_kernel() }
+    }
+
     fn put_in(&self, policy: &Policy, interfaces: &[String]) -> anyhow::Result<()> {
         local::add(policy).context("source addresses could not be made this machine's own")?;
         dnsalt_bpf::install(&self.bpffs, policy, interfaces, self.hook)?;
@@ -30,11 +35,6 @@ impl Salt {
     /// Whether something of it is in the kernel.
     fn is_there(&self) -> bool {
         dnsalt_bpf::installed(&self.bpffs).is_ok_and(|installed| installed.is_some())
-    }
-
-    /// With what lasts in this bpffs.
-    pub(crate) fn new(bpffs: PathBuf) -> Self {
-        Salt { bpffs, hook: Hook::of_kernel() }
     }
 }
 
@@ -48,13 +48,16 @@ fn wanted(policy: &Policy) -> anyhow::Result<Vec<String>> {
 
 /// Where queries come from, if that is drawn.
 fn addresses(policy: &Policy) -> String {
-    let Source::Pool(pool) = policy.source() else { return String::new() };
+    let source = policy.source();
     let bits: Vec<_> = Family::BOTH
         .into_iter()
-        .filter(|family| !pool.choices(*family).is_empty())
+        .filter(|family| !source.choices(*family).is_empty())
         .map(|family| format!("{family} {:.1} bits", address_bits(policy, family)))
         .collect();
-    line("from", &policy.source().to_string()) + &line("", &bits.join(", "))
+    if bits.is_empty() {
+        return String::new();
+    }
+    line("from", &source.to_string()) + &line("", &bits.join(", "))
 }
 
 /// What conntrack does not see.
@@ -101,16 +104,18 @@ impl Engine for Salt {
 
     fn installed(&self, policy: Option<&Policy>) -> anyhow::Result<Option<Installed>> {
         let Some(salt) = dnsalt_bpf::installed(&self.bpffs)? else { return Ok(None) };
-        let untracked = notrack::installed()?;
-        let mut missing = None;
+        let (mut missing, mut untracked) = (None, None);
         if let Some(policy) = policy {
             for name in wanted(policy)? {
                 if !salt.interfaces.iter().any(|(there, _)| *there == name) {
                     missing = Some(format!("the programs on {name}"));
                 }
             }
-            if !notrack::families(policy).is_empty() && untracked.is_none() {
-                missing = Some("the rules that keep queries out of conntrack".to_owned());
+            if !notrack::families(policy).is_empty() {
+                untracked = notrack::installed()?;
+                if untracked.is_none() {
+                    missing = Some("the rules that keep queries out of conntrack".to_owned());
+                }
             }
             if let Some(prefix) = local::missing(policy)?.first() {
                 missing = Some(format!("the local route of {prefix}"));
@@ -137,7 +142,7 @@ impl Engine for Salt {
         let there = self.is_there();
         let done = self.put_in(policy, &interfaces);
         if done.is_ok() {
-            local::remove_all_but(local::wanted(policy))?;
+            local::remove_all_but(policy.source().prefixes())?;
         } else if !there {
             self.remove()?;
         }

@@ -7,7 +7,7 @@
 //! of them halves it; where the source address is drawn, its chance is that of one among A.
 
 use dnsalt_lab::race::{Attacked, Engine, Kind, Scenario, Told};
-use dnsalt_policy::{Case, Family, OnNearMiss, Settings, Source};
+use dnsalt_policy::{Case, Family, OnNearMiss, Settings};
 use serde::Serialize;
 
 /// One in so many ports is left free by who steers a NAT.
@@ -102,8 +102,8 @@ fn letters(engine: Engine, policy: &Settings) -> u32 {
 /// Addresses that queries may leave from. It goes for one of them in each window.
 fn addresses(engine: Engine, policy: &Settings) -> f64 {
     match &policy.source {
-        Some(Source::Pool(pool)) if matches!(engine, Engine::Nat | Engine::Salt) => {
-            2_f64.powf(pool.bits(Family::V4))
+        Some(source) if matches!(engine, Engine::Nat | Engine::Salt) => {
+            2_f64.powf(source.bits(Family::V4))
         }
         _ => 1.0,
     }
