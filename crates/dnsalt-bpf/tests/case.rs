@@ -14,6 +14,7 @@ use dnsalt_policy::{Case, Settings};
 use dnsalt_salt::layout::Counter;
 use dnsalt_wire::dns::Message;
 
+const NAME_WITH_LETTERS: &str = "WWW.a-name-with-28-letters-in-it.Example-Domain.TEST";
 /// Behind the DNS header.
 const NAME: usize = 12;
 
@@ -33,7 +34,7 @@ fn letters_leave_at_random_and_come_back_as_they_were() {
             let client = client(&network, address.is_ipv6());
             let mut seen = std::collections::HashSet::new();
             for n in 0..20 {
-                let sent = query(n, "WWW.a-name-with-28-letters-in-it.Example-Domain.TEST");
+                let sent = query(n, NAME_WITH_LETTERS);
                 let (left, from) = asked(&client, &server, address, &sent);
                 assert!(is_same_name(&left, &sent));
                 seen.insert(left[NAME..].to_vec());
@@ -45,7 +46,8 @@ fn letters_leave_at_random_and_come_back_as_they_were() {
         }
     }
     assert_eq!(count(&network, Counter::Cased), 80);
-    assert_eq!(count(&network, Counter::CasedLetters), 80 * 41);
+    let letters = NAME_WITH_LETTERS.bytes().filter(u8::is_ascii_alphabetic).count();
+    assert_eq!((letters, count(&network, Counter::CasedLetters)), (40, 80 * 40));
     assert_eq!(count(&network, Counter::Restored), 80);
 }
 
