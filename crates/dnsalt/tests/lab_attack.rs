@@ -84,6 +84,19 @@ fn the_salt_engine_protects_the_legacy_resolver() {
     is_as_expected("salt-legacy", &[]);
 }
 
+/// Told the ID and with packets for every port, who forges meets both in each window.
+#[test]
+fn a_cookie_holds_where_port_and_id_are_met() {
+    is_as_expected("salt-cookies", &["unbound"]);
+    let known = include_str!("../../dnsalt-lab/scenarios/salt-cookies.toml");
+    let without = known.replace("policy.cookies = \"on\"", "policy.cookies = \"off\"");
+    let without = without.replace("poisoned = false", "poisoned = true");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("without-cookies.toml");
+    std::fs::write(&file, without).unwrap();
+    is_as_expected(file.to_str().unwrap(), &["unbound"]);
+}
+
 #[test]
 fn a_scan_finds_the_port_of_the_recipe_and_of_no_engine() {
     is_as_expected("recipe-scan", &["named"]);
@@ -143,5 +156,5 @@ fn what_cannot_be_run_is_told_before_anything_is_made() {
     }
     let output = attack(&["--list"]);
     let listed = String::from_utf8(output.stdout).unwrap();
-    assert!(listed.lines().count() == 23 && listed.contains("salt-spray"), "{listed}");
+    assert!(listed.lines().count() == 24 && listed.contains("salt-spray"), "{listed}");
 }

@@ -117,6 +117,7 @@ impl<'a> Attacker<'a> {
 
     /// The whole programme.
     pub(super) fn run(mut self) -> Result<Attacked, LabError> {
+        self.as_in_use()?;
         let lesson = self.learn()?;
         let scan = match self.attack().kind {
             Kind::Scan => Some(scan::run(
@@ -181,6 +182,16 @@ impl<'a> Attacker<'a> {
     fn asked_over_udp(&self, name: &str) -> bool {
         let seen = self.race.bank.take_seen();
         seen.iter().any(|query| !query.tcp && query.name.trim_end_matches('.') == name)
+    }
+
+    /// A resolver in use has asked the zone's servers before, and whoever protects it knows what they can.
+    fn as_in_use(&mut self) -> Result<(), LabError> {
+        if self.scenario.network.cookies {
+            for number in 0..LESSONS {
+                self.client.asks(&format!("before{number}.{BANK}"))?;
+            }
+        }
+        Ok(())
     }
 
     fn learn(&mut self) -> Result<Lesson, LabError> {

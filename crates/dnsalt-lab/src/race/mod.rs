@@ -116,13 +116,14 @@ impl Race {
         let bank = DnsServer::start_with(
             &network.authority,
             &network::servers(count).map(Into::into).collect::<Vec<_>>(),
-            &zones::leaf(&[BANK], REAL, &own),
+            &zones::leaf(&[BANK], REAL, &own, scenario.network.cookies),
             scenario.network.delay,
         )?;
+        let attackers = [(format!("ns.{ATTACK}"), network::ATTACKER)];
         let own = DnsServer::start_with(
             &network.attacker,
             &[network::ATTACKER.into()],
-            &zones::leaf(&[ATTACK, BANK], FALSE, &[(format!("ns.{ATTACK}"), network::ATTACKER)]),
+            &zones::leaf(&[ATTACK, BANK], FALSE, &attackers, false),
             Duration::ZERO,
         )?;
         let resolver = scenario.victim.resolver.start(&network, count)?;

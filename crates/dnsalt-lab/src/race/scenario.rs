@@ -5,7 +5,7 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use dnsalt_policy::{Case, OnNearMiss, Settings, Source};
+use dnsalt_policy::{Case, Cookies, OnNearMiss, Settings, Source};
 use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::network::MOST_SERVERS;
@@ -45,11 +45,18 @@ pub struct NetworkOptions {
     /// Errors of ICMP that resolver and gateway send to one address: one in so many milliseconds after a
     /// burst of six, 0 for any number (`net.ipv4.icmp_ratelimit`); without it, 1000 as usual.
     pub icmp_ratelimit: Option<u32>,
+    /// Whether the name servers of the attacked zone have DNS cookies (RFC 7873).
+    pub cookies: bool,
 }
 
 impl Default for NetworkOptions {
     fn default() -> Self {
-        NetworkOptions { delay: Duration::from_millis(200), servers: 1, icmp_ratelimit: None }
+        NetworkOptions {
+            delay: Duration::from_millis(200),
+            servers: 1,
+            icmp_ratelimit: None,
+            cookies: false,
+        }
     }
 }
 
@@ -236,7 +243,9 @@ impl fmt::Display for Protection {
             f.write_str(match (&policy.source, case) {
                 (Some(Source::Pool(_)), true) => ", case and address",
                 (Some(Source::Pool(_)), false) => ", port, ID, address",
+                (_, true) if policy.cookies == Some(Cookies::On) => ", case and cookies",
                 (_, true) => ", port, ID and case",
+                (_, false) if policy.cookies == Some(Cookies::On) => ", port, ID, cookies",
                 (_, false) => ", port and ID only",
             })?;
         }

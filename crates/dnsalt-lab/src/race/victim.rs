@@ -78,6 +78,11 @@ impl Victim {
         }
     }
 
+    /// Whether its queries have DNS cookies of its own.
+    pub fn has_cookies(self) -> bool {
+        matches!(self, Victim::BindFixed | Victim::Bind)
+    }
+
     /// Starts it, and waits until it resolves both zones. BIND that begins on a busy machine has been seen
     /// to hang for good with what it was asked first ("shut down hung fetch"): then it starts again.
     pub(super) fn start(self, network: &Network, count: u8) -> Result<Resolver, LabError> {

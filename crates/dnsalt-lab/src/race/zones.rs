@@ -13,6 +13,8 @@ use std::sync::Arc;
 
 use domain::base::iana::{Class, Rcode};
 use domain::base::message_builder::{AdditionalBuilder, AnswerBuilder};
+use domain::base::opt::Cookie;
+use domain::base::opt::cookie::ServerCookie;
 use domain::base::{Message, MessageBuilder, Name, ParsedName, Rtype, Serial, ToName, Ttl};
 use domain::rdata::{A, Ns, Soa};
 
@@ -36,6 +38,9 @@ pub(super) const ATTACK: &str = "attack.test";
 pub(super) const REAL: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 80);
 /// What it leads to once it is poisoned.
 pub(super) const FALSE: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 66);
+
+/// What servers with cookies give; as long as that of RFC 9018.
+const SERVER_COOKIE: [u8; 16] = *b"the lab's cookie";
 
 const TTL: Ttl = Ttl::from_secs(3600);
 
@@ -66,7 +71,7 @@ pub(super) fn root(count: u8) -> Answer {
             Some(delegation) => referral(reply, delegation)?,
             None => of_the_root(&query, reply)?,
         };
-        edns(&query, &mut additional)?;
+        edns(&query, &mut additional, false)?;
         Some(additional.finish())
     })
 }
@@ -104,7 +109,12 @@ fn of_the_root(
 }
 
 /// The answers of a server of leaf zones: every name has this address.
-pub(super) fn leaf(zones: &[&str], address: Ipv4Addr, own: &[(String, Ipv4Addr)]) -> Answer {
+pub(super) fn leaf(
+    zones: &[&str],
+    address: Ipv4Addr,
+    own: &[(String, Ipv4Addr)],
+    cookies: bool,
+) -> Answer {
     let zones: Vec<_> = zones.iter().map(|zone| name(zone)).collect();
     let own: Vec<_> = own.iter().map(|(server, address)| (name(server), *address)).collect();
     Arc::new(move |query| {
@@ -138,7 +148,7 @@ pub(super) fn leaf(zones: &[&str], address: Ipv4Addr, own: &[(String, Ipv4Addr)]
             authority.push((zone, TTL, soa(zone))).ok()?;
         }
         let mut additional = authority.additional();
-        edns(&query, &mut additional)?;
+        edns(&query, &mut additional, cookies)?;
         Some(additional.finish())
     })
 }
@@ -151,12 +161,25 @@ fn soa(zone: &Labels) -> Soa<Labels> {
     Soa::new(zone.to_name(), name("hostmaster.test"), Serial(1), TTL, TTL, TTL, TTL)
 }
 
-fn edns(query: &Message<&[u8]>, reply: &mut AdditionalBuilder<Vec<u8>>) -> Option<()> {
-    if query.opt().is_some() {
+/// An OPT record for a query that has one; a cookie for one that has one, if there are any here.
+fn edns(
+    query: &Message<&[u8]>,
+    reply: &mut AdditionalBuilder<Vec<u8>>,
+    cookies: bool,
+) -> Option<()> {
+    if let Some(asked) = query.opt() {
+        let asked = asked.opt().first::<Cookie>().filter(|_| cookies);
         reply
             .opt(|opt| {
                 opt.set_udp_payload_size(1232);
-                Ok(())
+                match asked {
+                    // Which one does not matter: an attacker who sees none has to guess the client's.
+                    Some(cookie) => {
+                        let own = ServerCookie::from_octets(&SERVER_COOKIE);
+                        opt.cookie(Cookie::new(cookie.client(), Some(own)))
+                    }
+                    None => Ok(()),
+                }
             })
             .ok()?;
     }

@@ -8,7 +8,7 @@ use dnsalt_lab::race::{
     Attack, Engine, Expect, Kind, NetworkOptions, Protection, ROUTED, Scenario, Victim,
     VictimOptions,
 };
-use dnsalt_policy::{Case, Conntrack, OnNearMiss, PortRange, Settings, Source};
+use dnsalt_policy::{Case, Conntrack, Cookies, OnNearMiss, PortRange, Settings, Source};
 
 /// Ports that scans are shown with: looking at all of them takes half an hour.
 const SCANNED: [u16; 2] = [40_000, 40_399];
@@ -23,7 +23,7 @@ macro_rules! scenarios {
 }
 
 /// The scenarios that are part of the program, by the names of their files.
-pub(crate) const BUILT_IN: [(&str, &str); 23] = scenarios![
+pub(crate) const BUILT_IN: [(&str, &str); 24] = scenarios![
     "bind-fixed",
     "dnsmasq-fixed",
     "legacy",
@@ -33,6 +33,7 @@ pub(crate) const BUILT_IN: [(&str, &str); 23] = scenarios![
     "nat-steer",
     "recipe-scan",
     "recipe-steer",
+    "salt-cookies",
     "salt-legacy",
     "salt-scan",
     "salt-spray",
@@ -103,16 +104,17 @@ pub(crate) fn measures() -> Vec<Scenario> {
     all.map(|(name, _)| built_in(name)).collect()
 }
 
-fn protections() -> [Protection; 8] {
+fn protections() -> [Protection; 9] {
     let with = |engine, policy| Protection { engine, policy };
     let plain = Settings::default;
     // What each query has for itself: no limit to guesses.
-    let unlimited = |case, source: Option<Source>| {
+    let unlimited = |case, cookies, source: Option<Source>| {
         let policy = Settings {
             on_near_miss: Some(OnNearMiss::Drop),
             lockdown_after: Some(0),
             lockdown_unsolicited: Some(0),
             case: Some(case),
+            cookies: Some(cookies),
             conntrack: source.is_some().then_some(Conntrack::Off),
             source,
             ..plain()
@@ -124,9 +126,10 @@ fn protections() -> [Protection; 8] {
         with(Engine::Recipe, plain()),
         with(Engine::Nat, plain()),
         with(Engine::Nat, Settings { per_query: Some(true), ..plain() }),
-        unlimited(Case::Off, None),
-        unlimited(Case::On, None),
-        unlimited(Case::On, ROUTED.parse().ok()),
+        unlimited(Case::Off, Cookies::Off, None),
+        unlimited(Case::On, Cookies::Off, None),
+        unlimited(Case::On, Cookies::Off, ROUTED.parse().ok()),
+        unlimited(Case::On, Cookies::On, None),
         with(Engine::Salt, plain()),
     ]
 }
@@ -135,7 +138,9 @@ fn protections() -> [Protection; 8] {
 fn cell(victim: Victim, protection: &Protection, kind: Kind, lasts: Duration) -> Option<Scenario> {
     let mut protection = protection.clone();
     let bare = protection.engine == Engine::None;
-    if bare && kind == Kind::Steer {
+    let cookies = protection.policy.cookies == Some(Cookies::On);
+    // Who has cookies of its own gets none.
+    if bare && kind == Kind::Steer || cookies && victim.has_cookies() {
         return None;
     }
     let fewer = match kind {
@@ -157,6 +162,7 @@ fn cell(victim: Victim, protection: &Protection, kind: Kind, lasts: Duration) ->
     let network = NetworkOptions {
         // Else this kernel sends too few errors to one address for any scan.
         icmp_ratelimit: (kind == Kind::Scan).then_some(0),
+        cookies,
         ..NetworkOptions::default()
     };
     let poisoned = (protection.engine == Engine::Salt).then_some(false);
@@ -196,7 +202,7 @@ mod tests {
     #[test]
     fn every_combination_is_there_once() {
         let all = full(Duration::from_secs(10));
-        assert_eq!(all.len(), 5 * 31 + 11);
+        assert_eq!(all.len(), 5 * 31 + 3 * 4 + 11);
         let titles: std::collections::HashSet<_> = all.iter().map(|one| &one.title).collect();
         assert_eq!(titles.len(), all.len());
     }

@@ -4,10 +4,11 @@
 //! that the reply may have to come from, P ports and I query IDs that it has to choose among. Where the
 //! first near miss sends the query to TCP, only the first packet that meets the port counts: its chance is
 //! that to meet the port, min(1, K / (N P)), times 1 / I. Where the letters of names get a random case, each
-//! of them halves it; where the source address is drawn, its chance is that of one among A.
+//! of them halves it; where the source address is drawn, its chance is that of one among A; where queries
+//! get a DNS cookie and the servers have some, it is one among 2^64.
 
 use dnsalt_lab::race::{Attacked, Engine, Kind, Scenario, Told};
-use dnsalt_policy::{Case, Family, OnNearMiss, Settings};
+use dnsalt_policy::{Case, Cookies, Family, OnNearMiss, Settings};
 use serde::Serialize;
 
 /// One in so many ports is left free by who steers a NAT.
@@ -24,6 +25,8 @@ pub(crate) struct Prediction {
     pub(crate) ids: f64,
     /// L: letters of the name whose case it has to guess.
     pub(crate) letters: u32,
+    /// Bits of the cookie that it has to guess.
+    pub(crate) cookie_bits: u32,
     /// A: source addresses that it has to choose among.
     pub(crate) addresses: f64,
     /// K: guesses in a window, on average.
@@ -80,7 +83,8 @@ impl Prediction {
         };
         let letters = letters(engine, policy);
         let addresses = addresses(engine, policy);
-        let window = window / 2_f64.powf(f64::from(letters)) / addresses;
+        let cookie_bits = cookie_bits(scenario);
+        let window = window / 2_f64.powf(f64::from(letters + cookie_bits)) / addresses;
         // A window that never opened, as the query went over TCP at once, cannot be won.
         let window = window * attacked.open.max(won) as f64 / windows.max(1.0);
         let chance = 1.0 - (1.0 - window).powf(windows);
@@ -89,7 +93,18 @@ impl Prediction {
             // Windows until the chance is one half; at least one.
             (std::f64::consts::LN_2 / -(-window).ln_1p()).max(1.0) * each
         });
-        Prediction { ports, ids, letters, addresses, guesses, one_guess, window, chance, even_odds }
+        Prediction {
+            ports,
+            ids,
+            letters,
+            cookie_bits,
+            addresses,
+            guesses,
+            one_guess,
+            window,
+            chance,
+            even_odds,
+        }
     }
 }
 
@@ -97,6 +112,14 @@ impl Prediction {
 fn letters(engine: Engine, policy: &Settings) -> u32 {
     let changes = engine == Engine::Salt && policy.case.unwrap_or(Case::Learn) != Case::Off;
     if changes { dnsalt_lab::race::LETTERS } else { 0 }
+}
+
+/// Bits of the client cookie, if both have some: the engine and the servers.
+fn cookie_bits(scenario: &Scenario) -> u32 {
+    let added = scenario.protection.engine == Engine::Salt
+        && scenario.protection.policy.cookies == Some(Cookies::On)
+        && !scenario.victim.resolver.has_cookies();
+    if added && scenario.network.cookies { 64 } else { 0 }
 }
 
 /// Addresses that queries may leave from. It goes for one of them in each window.
