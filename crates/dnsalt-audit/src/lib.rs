@@ -27,4 +27,4 @@ mod tail;
 mod traits;
 mod words;
 
-pub use words::{grouped, time};
+pub use words::{grouped, oarc, time};

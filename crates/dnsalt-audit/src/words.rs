@@ -9,7 +9,7 @@ use crate::predict::Effort;
 use crate::series::Series;
 
 /// The grade of DNS-OARC's porttest, which ran from 2008 to 2023 and asked 26 times.
-pub(crate) fn oarc(deviation: f64, sample: usize) -> &'static str {
+pub fn oarc(deviation: f64, sample: usize) -> &'static str {
     match deviation {
         _ if sample < 2 => "-",
         d if d >= 3980.0 => "GREAT",

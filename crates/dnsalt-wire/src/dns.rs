@@ -12,7 +12,7 @@
 //! +--+--+--+--+--+--+--+--+--+--+--+--+--+--+--+--+   section 4.1.1
 //! ```
 
-mod edns;
+pub mod edns;
 mod letters;
 mod name;
 mod query;
@@ -28,8 +28,18 @@ use crate::{ParseError, be16};
 pub mod rrtype {
     /// An IPv4 address.
     pub const A: u16 = 1;
+    /// An authoritative name server.
+    pub const NS: u16 = 2;
+    /// An alias.
+    pub const CNAME: u16 = 5;
+    /// The start of a zone.
+    pub const SOA: u16 = 6;
+    /// Text.
+    pub const TXT: u16 = 16;
     /// An IPv6 address.
     pub const AAAA: u16 = 28;
+    /// EDNS (RFC 6891).
+    pub const OPT: u16 = 41;
 }
 
 pub(crate) const HEADER: usize = 12;
@@ -99,6 +109,11 @@ impl<'a> Message<'a> {
 
     fn flags(&self) -> [u8; 2] {
         self.header[1].to_be_bytes()
+    }
+
+    /// Whether recursion is wanted (RD=1).
+    pub fn recursion_desired(&self) -> bool {
+        self.header[1] & 0x0100 != 0
     }
 
     /// Questions that there should be: one, as a rule.

@@ -1,7 +1,7 @@
 //! The command: one file for each verb under `commands`, what they share beside it.
 //!
 //! ```text
-//!   cli ──> commands::{up, down, status, watch, confirm, rules, config, check, prove, lab}
+//!   cli ──> commands::{up, down, status, watch, confirm, rules, config, check, prove, serve, lab}
 //!              │
 //!              ├─ configuration   command line + dnsalt.toml -> Policy
 //!              ├─ engine          nat and salt behind one trait

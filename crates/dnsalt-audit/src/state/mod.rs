@@ -79,7 +79,18 @@ pub struct Observed<'a> {
     servers: &'a [Address],
 }
 
-impl Observed<'_> {
+impl<'a> Observed<'a> {
+    /// One whose samples are in order, as the only server saw it: `servers` has its address.
+    pub fn by_one_server(
+        address: IpAddr,
+        counters: &'a Counters,
+        samples: &'a [Sample],
+        servers: &'a [Address; 1],
+    ) -> Self {
+        let span = samples.first().zip(samples.last()).map(|(first, last)| (first.time, last.time));
+        Observed { address, counters, span, samples, servers }
+    }
+
     /// The address of the server of a sample.
     pub fn server(&self, sample: &Sample) -> IpAddr {
         self.servers[sample.server as usize].into()

@@ -29,6 +29,11 @@ pub struct Sample {
 }
 
 impl Sample {
+    /// A query as its server sees it: answered at once.
+    pub fn answered_at_once(time: u64, [port, id]: [u16; 2], question: u32) -> Self {
+        Sample { time, server: 0, question, port, id, delay: 1, letters: 0, upper: 0 }
+    }
+
     /// Nanoseconds until the right reply; none if none was seen.
     pub fn delay(&self) -> Option<u64> {
         (self.delay > 0).then(|| u64::from(self.delay) * DELAY_UNIT)

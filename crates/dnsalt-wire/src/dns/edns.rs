@@ -5,11 +5,16 @@
 //!   option: code (2) | length (2) | data      10: client cookie (8), server cookie (8 to 32)
 //! ```
 
-use super::{HEADER, Message};
+use super::{HEADER, Message, rrtype};
 use crate::be16;
 
-const OPT: u16 = 41;
-const COOKIE: u16 = 10;
+/// Codes of options.
+pub mod option {
+    /// Name server identifier (RFC 5001).
+    pub const NSID: u16 = 3;
+    /// Cookies (RFC 7873).
+    pub const COOKIE: u16 = 10;
+}
 /// Bytes of an OPT record without options.
 const FIXED: usize = 11;
 /// An OPT record further from the end than this is not looked for.
@@ -20,6 +25,8 @@ const FARTHEST: usize = 512;
 pub struct Edns<'a> {
     /// The payload size that the sender takes.
     pub size: u16,
+    /// The version, 0 so far.
+    pub version: u8,
     /// Whether DNSSEC records are wanted (RFC 3225).
     pub dnssec_ok: bool,
     options: &'a [u8],
@@ -51,31 +58,36 @@ impl<'a> Message<'a> {
 
 impl<'a> Edns<'a> {
     fn parse(bytes: &'a [u8]) -> Option<Self> {
-        if bytes.first() != Some(&0) || be16(bytes, 1).ok()? != OPT {
+        if bytes.first() != Some(&0) || be16(bytes, 1).ok()? != rrtype::OPT {
             return None;
         }
         let length = usize::from(be16(bytes, 9).ok()?);
         let options = bytes.get(FIXED..)?;
         Some(Edns {
             size: be16(bytes, 3).ok()?,
+            version: *bytes.get(6)?,
             dnssec_ok: be16(bytes, 7).ok()? & 0x8000 != 0,
             options: &options[..options.len().min(length)],
+        })
+    }
+
+    /// The options, code and data of each; up to one that is cut off.
+    #[inline]
+    pub fn options(&self) -> impl Iterator<Item = (u16, &'a [u8])> + use<'a> {
+        let mut rest = self.options;
+        core::iter::from_fn(move || {
+            let (code, length) = (be16(rest, 0).ok()?, usize::from(be16(rest, 2).ok()?));
+            let data = rest.get(4..4 + length)?;
+            rest = &rest[4 + length..];
+            Some((code, data))
         })
     }
 
     /// The client cookie, and whether a server cookie stands behind it.
     #[inline]
     pub fn cookie(&self) -> Option<([u8; 8], bool)> {
-        let mut rest = self.options;
-        while rest.len() >= 4 {
-            let (code, length) = (be16(rest, 0).ok()?, usize::from(be16(rest, 2).ok()?));
-            let data = rest.get(4..4 + length)?;
-            if code == COOKIE {
-                return Some((*data.first_chunk()?, length >= 16));
-            }
-            rest = &rest[4 + length..];
-        }
-        None
+        let (_, data) = self.options().find(|(code, _)| *code == option::COOKIE)?;
+        Some((*data.first_chunk()?, data.len() >= 16))
     }
 }
 

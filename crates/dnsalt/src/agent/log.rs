@@ -3,6 +3,7 @@
 use std::io::IsTerminal as _;
 
 use clap::ValueEnum;
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
@@ -22,7 +23,8 @@ pub(crate) enum Format {
 /// From here on, all that is said goes there.
 pub(crate) fn init(format: Format) -> anyhow::Result<()> {
     let by_systemd = std::env::var_os("JOURNAL_STREAM").is_some();
-    let registry = tracing_subscriber::registry();
+    // Libraries tell of every event of a socket below that.
+    let registry = tracing_subscriber::registry().with(LevelFilter::INFO);
     match format {
         Format::Journal => registry.with(journal()?).try_init()?,
         Format::Auto if by_systemd && journal().is_ok() => registry.with(journal()?).try_init()?,

@@ -1,6 +1,7 @@
 //! The command line: its definition feeds the parser, the help, the man pages and the completions.
 
 mod policy;
+mod serve;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use dnsalt_nat::render::Firewall;
 use dnsalt_policy::{InterfaceName, Prefix};
 
 pub(crate) use policy::PolicyArgs;
+pub(crate) use serve::ServeArgs;
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 fine, 1 found weak or not as expected, 2 usage, 3 could not do it.";
@@ -55,6 +57,12 @@ pub(crate) enum Command {
     Check(CheckArgs),
     /// Show on the wire which ports queries leave from
     Prove(ProveArgs),
+    /// Answer for a zone of one's own, and judge who resolves through it: a port test
+    ///
+    /// An authoritative name server for one delegated zone. `dig +short TXT porttest.ZONE` makes a resolver
+    /// ask it 28 times, and answers with what a forger would have had to guess; likewise txidtest.ZONE and, as
+    /// JSON, check.ZONE.
+    Serve(ServeArgs),
     /// Only print the rules, for a firewall that is not ours
     Rules(RulesArgs),
     /// Show the configuration file

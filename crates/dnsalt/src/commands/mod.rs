@@ -8,6 +8,7 @@ mod lab;
 mod prove;
 mod rules;
 mod run;
+mod serve;
 mod status;
 mod undo_later;
 pub(crate) mod up;
@@ -34,6 +35,7 @@ pub(crate) fn run(cli: Cli) -> Outcome {
         Command::Watch(args) => watch::run(&args, &state_dir),
         Command::Check(args) => check::run(&args),
         Command::Prove(args) => prove::run(&args),
+        Command::Serve(args) => serve::run(&args),
         Command::Rules(args) => rules::run(&args),
         Command::Config(args) => config::run(&args),
         Command::Lab(command) => lab::run(&command),

@@ -19,6 +19,7 @@ mod family;
 mod kernel;
 mod process;
 mod server;
+mod serving;
 
 #[cfg(test)]
 mod packaging_tests;
@@ -38,6 +39,7 @@ use kernel::Reading;
 pub(crate) use agent::{AgentCounters, EventKind, ExecResult};
 pub(crate) use encode::Format;
 pub(crate) use server::{Address, Server};
+pub(crate) use serving::Serving;
 
 /// The kernel is read once a second at most; less often where that takes long, as listing a large conntrack
 /// does.

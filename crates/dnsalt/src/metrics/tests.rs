@@ -265,12 +265,18 @@ fn row(definition: &family::Definition) -> String {
 
 #[test]
 fn the_reference_lists_what_is_exported() {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/metrics.md");
+    assert_listed("metrics.md", ALL);
+}
+
+/// A page of the reference has these metrics, in this order, and no others.
+#[track_caller]
+pub(super) fn assert_listed(page: &str, all: &[&family::Definition]) {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference").join(page);
     let text = std::fs::read_to_string(file).unwrap();
     let of_metric = |line: &&str| line.starts_with("| `dnsalt_") || line.starts_with("| `process_");
     let listed: Vec<&str> = text.lines().filter(of_metric).collect();
-    let wanted: Vec<String> = ALL.iter().map(|definition| row(definition)).collect();
-    assert!(listed == wanted, "docs/reference/metrics.md should have\n{}", wanted.join("\n"));
+    let wanted: Vec<String> = all.iter().map(|definition| row(definition)).collect();
+    assert!(listed == wanted, "docs/reference/{page} should have\n{}", wanted.join("\n"));
 }
 
 /// As `up` does it, without the checks.

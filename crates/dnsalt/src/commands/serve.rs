@@ -1,0 +1,50 @@
+//! `dnsalt serve`: a port test of one's own.
+
+use std::io;
+
+use anyhow::Context as _;
+use dnsalt_serve::{Options, ServeError, Server};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::agent;
+use crate::cli::ServeArgs;
+use crate::exit::{Failure, Outcome, Verdict};
+use crate::metrics;
+use crate::output;
+
+pub(super) fn run(args: &ServeArgs) -> Outcome {
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
+    let options = Options {
+        zone: args.zone.clone().with_addresses(args.address.clone()),
+        listen: args.listen.clone(),
+        threads: args.threads.map_or(threads, usize::from),
+        rate: args.rate,
+        sessions: args.tests as usize,
+        nsid: args.nsid.clone(),
+        user: args.user.unwrap_or_default(),
+    };
+    let server = Server::bind(options).map_err(|error| match error {
+        ServeError::NoAddress(_) => Failure::Usage(error.to_string()),
+        ServeError::Listen { ref cause, .. } if cause.kind() == io::ErrorKind::PermissionDenied => {
+            Failure::CouldNot(anyhow::anyhow!(
+                "{error}; ports below 1024 need root (CAP_NET_BIND_SERVICE), which is given up right after"
+            ))
+        }
+        _ => error.into(),
+    })?;
+    let metrics = metrics::Server::bind(&args.metrics)?;
+    let mut signals = Signals::new([SIGINT, SIGTERM]).context("signals")?;
+    agent::init_log(agent::Format::Auto)?;
+    let dropped = server.drop_privileges()?;
+    let zone = args.zone.text();
+    for address in server.addresses() {
+        tracing::info!(%address, zone, "answering over UDP and TCP");
+    }
+    tracing::info!(landlock = dropped.landlock, seccomp = dropped.seccomp, "privileges dropped");
+    let _metrics = metrics.run(metrics::Serving::new(server.numbers())).context("metrics")?;
+    let _running = server.run()?;
+    output::print(&format!("ready: dig +short TXT porttest.{zone}\n"))?;
+    signals.forever().next();
+    Ok(Verdict::Fine)
+}
