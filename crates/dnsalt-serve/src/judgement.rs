@@ -144,7 +144,9 @@ fn judged(own: &Own, scratch: &mut Scratch) -> Judged {
     // Of a client that draws the case itself the resolver may copy it, from name to name.
     let first = own.marks[0].case;
     if own.marks.len() >= COPIED && own.marks.iter().all(|mark| mark.case == first) {
-        samples.iter_mut().for_each(|sample| sample.upper = 0);
+        for sample in &mut samples {
+            sample.upper = 0;
+        }
     }
     let counters = Counters { queries: samples.len() as u64, ..Counters::default() };
     // Which address of ours was asked makes no difference.

@@ -68,10 +68,8 @@ impl Sessions {
     pub(crate) fn expire(&self, now: u64) {
         for part in &self.parts {
             let mut part = part.lock().unwrap_or_else(PoisonError::into_inner);
-            let over = |(body, session): (&Body, &Box<Session>)| {
-                (now.saturating_sub(session.begun) >= LIFETIME).then_some(*body)
-            };
-            let over: Vec<Body> = part.iter().filter_map(over).collect();
+            let over = part.iter().filter(|(_, one)| now.saturating_sub(one.begun) >= LIFETIME);
+            let over: Vec<Body> = over.map(|(body, _)| *body).collect();
             for body in over {
                 part.pop(&body);
             }

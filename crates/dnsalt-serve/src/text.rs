@@ -109,14 +109,15 @@ fn json(report: &Report, worst: &Resolver) -> Vec<String> {
 }
 
 fn cut(text: &str, most: usize) -> &str {
-    &text[..text.floor_char_boundary(most)]
+    let end = (0..=most.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+    &text[..end.unwrap_or(0)]
 }
 
 /// Strings of 255 bytes at most, cut between letters; together no more than there is room for.
 fn pieces(text: &str) -> Vec<String> {
     let (mut rest, mut pieces) = (cut(text, ROOM), Vec::new());
     while !rest.is_empty() {
-        let (piece, behind) = rest.split_at(rest.floor_char_boundary(MOST));
+        let (piece, behind) = rest.split_at(cut(rest, MOST).len());
         pieces.push(piece.to_owned());
         rest = behind;
     }

@@ -47,7 +47,7 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
 
 /// Room for a batch.
 struct Batch {
-    rooms: Box<[[u8; ROOM]; BATCH]>,
+    rooms: Box<[[u8; ROOM]]>,
     from: Box<[libc::sockaddr_storage; BATCH]>,
     replies: [Vec<u8>; BATCH],
 }
@@ -55,7 +55,7 @@ struct Batch {
 /// Answers until it is told to stop.
 pub(crate) fn serve(socket: &UdpSocket, answers: &Answers, stop: &Arc<AtomicBool>) {
     let mut batch = Batch {
-        rooms: Box::new([[0; ROOM]; BATCH]),
+        rooms: vec![[0; ROOM]; BATCH].into_boxed_slice(),
         // SAFETY: all zero is a value of this structure.
         from: Box::new([unsafe { zeroed() }; BATCH]),
         replies: std::array::from_fn(|_| Vec::with_capacity(ROOM)),
@@ -101,15 +101,11 @@ impl Batch {
                 count += 1;
             }
         }
-        self.send(socket, &mut messages, count)
+        self.send(socket, &mut messages, count);
+        Ok(())
     }
 
-    fn send(
-        &mut self,
-        socket: &UdpSocket,
-        messages: &mut [libc::mmsghdr; BATCH],
-        count: usize,
-    ) -> io::Result<()> {
+    fn send(&mut self, socket: &UdpSocket, messages: &mut [libc::mmsghdr; BATCH], count: usize) {
         let mut vectors: [MaybeUninit<libc::iovec>; BATCH] = [MaybeUninit::uninit(); BATCH];
         for at in 0..count {
             let reply = &mut self.replies[at];
@@ -126,7 +122,6 @@ impl Batch {
             // One that cannot be sent, to a port 0 or an address without a route, is no reason to keep the others.
             done += usize::try_from(sent).unwrap_or(1).max(1);
         }
-        Ok(())
     }
 }
 

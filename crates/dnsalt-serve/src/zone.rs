@@ -18,7 +18,7 @@ use std::str::FromStr;
 
 use dnsalt_wire::dns::Name;
 
-/// Aliases that a lookup of a test follows; Unbound follows 11, PowerDNS Recursor 10.
+/// Aliases that a lookup of a test follows; Unbound follows 11, `PowerDNS` Recursor 10.
 pub(crate) const HOPS: u8 = 9;
 /// Labels of the path between a hop and its token.
 const PATH: [&[u8]; 2] = [b"t", b"c"];

@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Who asks, for all of them.
 const DIG: &str = "dig +short +tries=2 +time=10 -p 5300 @127.0.0.1";
 
-/// A server for t.test, the root that delegates it, and a host for resolvers.
+/// A server for t.example, the root that delegates it, and a host for resolvers.
 struct Net {
     server: Host,
     client: Host,
@@ -37,11 +37,11 @@ fn net(options: &[&str]) -> Option<Net> {
         .sh("mount -t tmpfs tmpfs /etc/bind; mount -t tmpfs tmpfs /var/cache/bind
         cat > /etc/bind/root <<'END'
 $TTL 3600
-. SOA a.root.test. hostmaster.test. 1 3600 600 86400 60
-. NS a.root.test.
-a.root.test. A 10.9.0.2
-t.test. NS ns.t.test.
-ns.t.test. A 10.9.0.1
+. SOA a.root.example. hostmaster.test. 1 3600 600 86400 60
+. NS a.root.example.
+a.root.example. A 10.9.0.2
+t.example. NS ns.t.example.
+ns.t.example. A 10.9.0.1
 END
         cat > /etc/bind/named.conf <<'END'
 options { directory \"/var/cache/bind\"; listen-on { 10.9.0.2; }; listen-on-v6 { none; };
@@ -51,23 +51,23 @@ controls { };
 END")
         .unwrap();
     let root = quiet(&server, "named", &["-4", "-g", "-c", "/etc/bind/named.conf"]);
-    let mut args = vec!["serve", "--zone", "t.test", "--listen", "10.9.0.1"];
+    let mut args = vec!["serve", "--zone", "t.example", "--listen", "10.9.0.1"];
     args.extend(options);
     let own = quiet(&server, BIN, &args);
     eventually("the server answers", PATIENCE, || {
         client
-            .sh("dig +short +tries=1 +time=1 @10.9.0.1 ns.t.test || true")
+            .sh("dig +short +tries=1 +time=1 @10.9.0.1 ns.t.example || true")
             .unwrap()
             .contains("10.9.0.1")
             && client
-                .sh("dig +tries=1 +time=1 @10.9.0.2 t.test || true")
+                .sh("dig +tries=1 +time=1 @10.9.0.2 t.example || true")
                 .unwrap()
-                .contains("ns.t.test")
+                .contains("ns.t.example")
     });
     client
         .sh("cat > /run/hints <<'END'
-. 3600 NS a.root.test.
-a.root.test. 3600 A 10.9.0.2
+. 3600 NS a.root.example.
+a.root.example. 3600 A 10.9.0.2
 END")
         .unwrap();
     Some(Net { server, client, _running: [root, own] })
@@ -100,7 +100,7 @@ impl Net {
             "server:\n interface: 127.0.0.1\n port: 5300\n username: \"\"\n chroot: \"\"\n
             pidfile: \"\"\n use-syslog: no\n do-daemonize: no\n do-ip6: no\n
             directory: \"\"\n module-config: \"iterator\"\n root-hints: \"/run/hints\"\n
-            local-zone: \"test.\" nodefault\n {lines}\n"
+             {lines}\n"
         );
         self.client.run(move || std::fs::write("/run/unbound.conf", configuration).unwrap());
         self.ready(quiet(&self.client, "unbound", &["-d", "-c", "/run/unbound.conf"]))
@@ -128,7 +128,7 @@ impl Net {
             modules = { 'hints' }\ntrust_anchors.remove('.')\ncache.size = 10 * MB\n\
             modules.unload('priming'); modules.unload('detect_time_skew')\n\
             modules.unload('ta_update'); modules.unload('ta_signal_query')\n\
-            hints.root({ ['a.root.test.'] = '10.9.0.2' })\n";
+            hints.root({ ['a.root.example.'] = '10.9.0.2' })\n";
         self.client.sh("mkdir -p /run/knot").unwrap();
         self.client.run(move || std::fs::write("/run/knot/conf", configuration).unwrap());
         self.ready(quiet(&self.client, program, &["-n", "-c", "/run/knot/conf", "/run/knot"]))
@@ -136,7 +136,7 @@ impl Net {
 
     fn ready(&self, resolver: Running) -> Running {
         eventually("the resolver answers", PATIENCE, || {
-            self.dig("t.test SOA +time=2 +tries=1").contains("hostmaster.t.test")
+            self.dig("t.example SOA +time=2 +tries=1").contains("hostmaster.t.example")
         });
         resolver
     }
@@ -147,7 +147,7 @@ impl Net {
 
     /// What a resolver is told of itself; the alias that stands before it left away.
     fn told(&self, name: &str) -> String {
-        let said = self.dig(&format!("{name}.t.test TXT"));
+        let said = self.dig(&format!("{name}.t.example TXT"));
         println!("{said}");
         let text = said.lines().find(|line| line.starts_with('"')).unwrap_or_default().to_owned();
         assert!(!text.is_empty(), "{name}: {said}");
@@ -187,12 +187,26 @@ fn bind_is_told_that_it_is_great_and_with_a_fixed_port_that_it_is_poor() {
     let json = is_great(&net);
     assert_eq!((&json["cookies"], &json["resolver"]), (&true.into(), &"10.9.0.9".into()));
     drop(bind);
-    let _bind = net.bind("query-source address * port 33333;");
+    let _bind = net.bind("query-source address * port 33333; send-cookie no;");
     let poor = net.told("porttest");
     assert!(poor.starts_with("\"10.9.0.9 is POOR: ") && queries(&poor) >= 26, "{poor}");
     assert!(poor.contains(" from 1 ports with std dev 0\"") && poor.contains("verdict: broken"));
     assert!(poor.contains("query-source"), "{poor}");
     assert_eq!(net.json()["verdict"], "broken");
+    // Whoever watches there sees the same without a test of its own.
+    let watch = net.server.command(BIN).args(["check", "--iface", "eth0", "--for", "3s", "--json"]);
+    let watch = std::thread::scope(|scope| {
+        let watch = scope.spawn(|| watch.output().unwrap());
+        std::thread::sleep(Duration::from_secs(1));
+        net.told("txidtest");
+        watch.join().unwrap()
+    });
+    let report: Value = serde_json::from_slice(&watch.stdout).unwrap();
+    let one = &report["resolvers"][0];
+    assert_eq!(
+        (&one["address"], &one["overall"]["verdict"]),
+        (&"10.9.0.9".into(), &"broken".into())
+    );
 }
 
 #[test]
@@ -204,12 +218,12 @@ fn unbound_is_great_and_its_random_case_is_seen() {
     let unbound = net.unbound("");
     assert!(is_great(&net)["case_bits"].as_f64().unwrap() < 0.1);
     drop(unbound);
-    let _unbound = net.unbound("use-caps-for-id: yes");
+    let unbound = net.unbound("use-caps-for-id: yes");
     assert!(net.json()["case_bits"].as_f64().unwrap() > 10.0);
     // A client's own random case, which a resolver may pass on, is none of the resolver's.
-    drop(_unbound);
+    drop(unbound);
     let _unbound = net.unbound("");
-    let told = net.dig("CHecK.t.TEST TXT");
+    let told = net.dig("CHecK.t.EXAMPLE TXT");
     assert!(told.contains("case_bits\\\":0.0"), "{told}");
 }
 
