@@ -104,6 +104,7 @@ pub(crate) enum Opened {
 mod tests {
     use super::*;
     use crate::session::tests::asked;
+    use crate::session::{Asked, MOST_SAMPLES};
 
     #[test]
     fn there_is_room_for_so_many_and_the_oldest_gives_way() {
@@ -132,5 +133,33 @@ mod tests {
         // What is over begins anew.
         assert_eq!(sessions.open(600, 2 * LIFETIME, |_| ()).1, Opened::New);
         assert_eq!(sessions.len(), 500);
+    }
+
+    /// In kB; of the whole process, so that what other tests take meanwhile counts as well.
+    fn resident() -> u64 {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
+    #[test]
+    fn a_hundred_thousand_full_tests_take_less_than_500_mb() {
+        let before = resident();
+        let sessions = Sessions::new(100_000);
+        for body in 0..100_000 {
+            sessions.open(body, 1, |session| {
+                for n in 0..MOST_SAMPLES {
+                    let n = u16::try_from(n).unwrap();
+                    session.ask(&Asked { name: u32::from(n % 64), ..asked(n, n, n) });
+                }
+            });
+        }
+        let taken = (resident() - before) / 1000;
+        println!("{taken} MB");
+        assert!(taken < 500, "{taken} MB");
+        // Bodies fall into parts by chance where they are drawn; here evenly.
+        assert_eq!(sessions.len(), 100_000);
+        let kept = sessions.look(99_999, 1, |session| session.samples.len());
+        assert_eq!(kept, Some(MOST_SAMPLES));
     }
 }
