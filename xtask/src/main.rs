@@ -72,6 +72,8 @@ enum Bench {
     Path(bench::path::Options),
     /// What the salt engine's programs cost, packet by packet
     Packet(bench::packet::Options),
+    /// Answers a second of `dnsalt serve`, beside NSD and Knot DNS
+    Serve(bench::serve::Options),
 }
 
 fn main() -> ExitCode {
@@ -85,6 +87,7 @@ fn main() -> ExitCode {
         Verb::Bench(Bench::Check(options)) => bench::check(&options),
         Verb::Bench(Bench::Path(options)) => bench::path::run(&options),
         Verb::Bench(Bench::Packet(options)) => bench::packet::run(&options),
+        Verb::Bench(Bench::Serve(options)) => bench::serve::run(&options),
         Verb::Man { dir } => man::write(&dir),
         Verb::Completions { dir } => completions::write(&dir),
     };

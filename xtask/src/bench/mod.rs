@@ -1,5 +1,5 @@
 //! `bench check`: `dnsalt check` beside what a user would take instead, in one run. `bench path`: see
-//! [`path`]; `bench packet`: see [`packet`].
+//! [`path`]; `bench packet`: see [`packet`]; `bench serve`: see [`serve`].
 //!
 //! Rounds are interleaved (A B C, A B C, ...), so that a busy moment of the machine hits all alike;
 //! what is reported is the median, with the least and the most.
@@ -9,6 +9,7 @@ mod chart;
 mod contest;
 pub(crate) mod packet;
 pub(crate) mod path;
+pub(crate) mod serve;
 pub(crate) mod userspace;
 
 use std::fs;
