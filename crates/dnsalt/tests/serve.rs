@@ -194,10 +194,10 @@ fn bind_is_told_that_it_is_great_and_with_a_fixed_port_that_it_is_poor() {
     assert!(poor.contains("query-source"), "{poor}");
     assert_eq!(net.json()["verdict"], "broken");
     // Whoever watches there sees the same without a test of its own.
-    let watch = net.server.command(BIN).args(["check", "--iface", "eth0", "--for", "3s", "--json"]);
+    let watch = net.server.command(BIN).args(["check", "--iface", "eth0", "--for", "5s", "--json"]);
     let watch = std::thread::scope(|scope| {
         let watch = scope.spawn(|| watch.output().unwrap());
-        std::thread::sleep(Duration::from_secs(1));
+        std::thread::sleep(Duration::from_secs(2));
         net.told("txidtest");
         watch.join().unwrap()
     });
