@@ -27,4 +27,4 @@ mod tail;
 mod traits;
 mod words;
 
-pub use words::{grouped, oarc, time};
+pub use words::{capital, grouped, oarc, time};

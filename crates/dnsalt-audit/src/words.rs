@@ -18,6 +18,13 @@ pub fn oarc(deviation: f64, sample: usize) -> &'static str {
     }
 }
 
+/// A sentence that begins with a capital and ends with a full stop.
+pub fn capital(sentence: &str) -> String {
+    let mut letters = sentence.chars();
+    let first = letters.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
+    format!("{first}{}.", letters.as_str())
+}
+
 /// What a sample of this size, or this kind, cannot show.
 pub(crate) fn untested(series: &Series, effort: Effort) -> Vec<&'static str> {
     let n = series.len();

@@ -17,6 +17,7 @@ mod cookie;
 mod judgement;
 mod limit;
 mod privileges;
+mod query;
 mod reply;
 mod server;
 mod session;

@@ -16,15 +16,6 @@ const BURST: u64 = 5;
 /// Bits of a place that tell networks apart; the others are a time in microseconds.
 const TAG: u32 = 20;
 
-/// What becomes of a reply.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    /// It is sent.
-    Pass,
-    /// It is too many.
-    Over,
-}
-
 /// How many for whom.
 #[derive(Debug)]
 pub(crate) struct Limit {
@@ -42,10 +33,10 @@ impl Limit {
         Limit { interval, key, places: (0..places).map(|_| AtomicU64::new(0)).collect() }
     }
 
-    /// One more reply; `now` in microseconds.
-    pub(crate) fn take(&self, address: IpAddr, now: u64) -> Outcome {
+    /// Whether one more reply may be sent; `now` in microseconds.
+    pub(crate) fn allows(&self, address: IpAddr, now: u64) -> bool {
         if self.interval == 0 {
-            return Outcome::Pass;
+            return true;
         }
         let hash = self.hash(network(address));
         let place = &self.places[hash as usize & (PLACES - 1)];
@@ -57,11 +48,11 @@ impl Limit {
             let paid = if known >> (64 - TAG) == tag { known & (u64::MAX >> TAG) } else { 0 };
             let next = paid.max(now) + self.interval;
             if next > now + burst {
-                return Outcome::Over;
+                return false;
             }
             let wanted = tag << (64 - TAG) | next;
             match place.compare_exchange_weak(known, wanted, Ordering::Relaxed, Ordering::Relaxed) {
-                Ok(_) => return Outcome::Pass,
+                Ok(_) => return true,
                 Err(changed) => known = changed,
             }
         }
@@ -90,7 +81,7 @@ mod tests {
 
     fn passed(limit: &Limit, address: &str, from: u64, count: u64) -> u64 {
         let address = address.parse().unwrap();
-        (0..count).filter(|_| limit.take(address, from) == Outcome::Pass).count() as u64
+        (0..count).filter(|_| limit.allows(address, from)).count() as u64
     }
 
     #[test]

@@ -9,8 +9,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
-use crate::answer::{Answers, Over};
+use crate::answer::Answers;
 use crate::limit::network;
+use crate::query::Over;
 use crate::server::now;
 use crate::stats::Count;
 

@@ -1,7 +1,7 @@
 //! A report in the words of a TXT record.
 
 use dnsalt_audit::attack::Verdict;
-use dnsalt_audit::time;
+use dnsalt_audit::{capital, time};
 use serde::Serialize;
 
 use crate::judgement::{Half, Report, Resolver};
@@ -35,7 +35,7 @@ fn words(resolver: &Resolver, half: &Half, what: &str) -> Vec<String> {
         "{who} is {}: {} queries in {:.1} seconds from {} {what} with std dev {:.0}",
         half.grade, resolver.queries, resolver.seconds, half.distinct, half.deviation
     );
-    let mut strings = vec![first, verdict(resolver), sentence(&resolver.reason)];
+    let mut strings = vec![first, verdict(resolver), capital(&resolver.reason)];
     if resolver.verdict <= Verdict::Unknown {
         strings.push(resolver.advice.clone());
     }
@@ -58,12 +58,6 @@ fn verdict(resolver: &Resolver) -> String {
         text += ", and cookies";
     }
     text + &format!("; forged at 100 Mbit/s, poisoned with even odds after {}", time(even_odds))
-}
-
-fn sentence(text: &str) -> String {
-    let mut letters = text.chars();
-    let first = letters.next().map(|first| first.to_uppercase().collect::<String>());
-    first.map_or(String::new(), |first| first + letters.as_str() + ".")
 }
 
 /// One who asked, as short as it can be said.

@@ -15,7 +15,8 @@ use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
 
-use crate::answer::{Answers, Over};
+use crate::answer::Answers;
+use crate::query::Over;
 use crate::server::now;
 
 /// Packets in one call of the kernel.

@@ -111,11 +111,6 @@ impl<'a> Message<'a> {
         self.header[1].to_be_bytes()
     }
 
-    /// Whether recursion is wanted (RD=1).
-    pub fn recursion_desired(&self) -> bool {
-        self.header[1] & 0x0100 != 0
-    }
-
     /// Questions that there should be: one, as a rule.
     #[inline]
     pub fn questions(&self) -> u16 {

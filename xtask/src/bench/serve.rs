@@ -6,11 +6,12 @@
 use std::process::Stdio;
 use std::time::Duration;
 
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
 use clap::Args;
 use dnsalt_lab::{Host, Running};
 
 use super::contest::median;
+use super::path::dnsperf::number;
 use super::target;
 use crate::step::Step;
 
@@ -148,13 +149,9 @@ impl Contestant {
              || {{ cat /run/why >&2; false; }}",
             self.query
         ))?;
-        let number = |what| {
-            let rest = said.lines().find_map(|line| line.trim().strip_prefix(what));
-            let word = rest.and_then(|rest| rest.split_whitespace().next());
-            word.and_then(|word| word.parse().ok()).with_context(|| format!("dnsperf said: {said}"))
-        };
-        let [sent, lost]: [f64; 2] = [number("Queries sent:")?, number("Queries lost:")?];
-        Ok([number("Queries per second:")?, lost / sent])
+        let [sent, lost, rate] = ["Queries sent:", "Queries lost:", "Queries per second:"]
+            .map(|what| number(&said, what));
+        Ok([rate?, lost? / sent?])
     }
 
     fn start(&self, host: &Host) -> anyhow::Result<Running> {

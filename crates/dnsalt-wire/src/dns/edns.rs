@@ -71,22 +71,24 @@ impl<'a> Edns<'a> {
         })
     }
 
-    /// The options, code and data of each; up to one that is cut off.
+    /// The data of the first option with this code; none behind one that is cut off.
     #[inline]
-    pub fn options(&self) -> impl Iterator<Item = (u16, &'a [u8])> + use<'a> {
+    pub fn option(&self, wanted: u16) -> Option<&'a [u8]> {
         let mut rest = self.options;
-        core::iter::from_fn(move || {
+        loop {
             let (code, length) = (be16(rest, 0).ok()?, usize::from(be16(rest, 2).ok()?));
             let data = rest.get(4..4 + length)?;
+            if code == wanted {
+                return Some(data);
+            }
             rest = &rest[4 + length..];
-            Some((code, data))
-        })
+        }
     }
 
     /// The client cookie, and whether a server cookie stands behind it.
     #[inline]
     pub fn cookie(&self) -> Option<([u8; 8], bool)> {
-        let (_, data) = self.options().find(|(code, _)| *code == option::COOKIE)?;
+        let data = self.option(option::COOKIE)?;
         Some((*data.first_chunk()?, data.len() >= 16))
     }
 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use dnsalt_audit::attack::Verdict;
 use dnsalt_audit::finding::{Evidence, Finding};
 use dnsalt_audit::judgement::{Judged, Judgement};
-use dnsalt_audit::{grouped, time};
+use dnsalt_audit::{capital, grouped, time};
 
 use super::across::{Across, Effect};
 use super::packet::Totals;
@@ -358,12 +358,6 @@ pub(crate) fn short(value: f64) -> String {
     } else {
         format!("{value:.0}")
     }
-}
-
-pub(crate) fn capital(sentence: &str) -> String {
-    let mut letters = sentence.chars();
-    let first = letters.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
-    format!("{first}{}.", letters.as_str())
 }
 
 /// Words in lines of 80 columns, all of them moved in by so many.

@@ -44,6 +44,12 @@ fn ask(contestant: Contestant, seconds: f64) -> anyhow::Result<f64> {
         seconds.ceil()
     );
     let said = path.client.sh(&line)?;
-    let rate = said.lines().find_map(|line| line.trim().strip_prefix("Queries per second:"));
-    rate.and_then(|rate| rate.trim().parse().ok()).with_context(|| format!("dnsperf said: {said}"))
+    number(&said, "Queries per second:")
+}
+
+/// A number that dnsperf said.
+pub(in crate::bench) fn number(said: &str, what: &str) -> anyhow::Result<f64> {
+    let rest = said.lines().find_map(|line| line.trim().strip_prefix(what));
+    let word = rest.and_then(|rest| rest.split_whitespace().next());
+    word.and_then(|word| word.parse().ok()).with_context(|| format!("dnsperf said: {said}"))
 }

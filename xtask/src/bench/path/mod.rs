@@ -10,7 +10,7 @@
 //! fast as answers come, and then at half of that rate, where latency is measured.
 
 mod contestants;
-mod dnsperf;
+pub(super) mod dnsperf;
 mod report;
 
 use std::fs;

@@ -10,10 +10,10 @@ use dnsalt_audit::attack::Verdict;
 use dnsalt_audit::finding::{Evidence, Finding};
 use dnsalt_audit::judgement::Judged;
 use dnsalt_audit::state::{Sample, State};
-use dnsalt_audit::{grouped, time};
+use dnsalt_audit::{capital, grouped, time};
 
 use super::report::Report;
-use super::text::{capital, number, short, side_notes};
+use super::text::{number, short, side_notes};
 use crate::page::{self, escaped};
 
 /// Resolvers with plots: a page of more is no page any more. The table has all that were judged.
