@@ -20,13 +20,13 @@ use siphasher::sip::SipHasher24;
 
 use crate::judgement::{Judge, Report};
 use crate::limit::Limit;
-use crate::query::{Over, Query, read};
+use crate::query::{NANOSECONDS, Over, Query, read};
 use crate::reply::{EDNS_SIZE, Opt, Owner, Reply, Section, rcode, suffix};
 use crate::session::{Asked, MOST_SAMPLES, Session};
 use crate::sessions::{Opened, Sessions};
 use crate::stats::{Count, Stats};
 use crate::token::{Body, Tokens};
-use crate::zone::{HOPS, Hop, Place, Test, Zone};
+use crate::zone::{Hop, Place, Test, Zone};
 use crate::{cookie, text};
 
 /// A reply to who has shown no cookie is at most so much longer than its query: an alias of 20 bytes, and a
@@ -105,6 +105,16 @@ impl Answers {
 
     pub(crate) fn sessions(&self) -> &Sessions {
         &self.sessions
+    }
+
+    pub(crate) fn zone(&self) -> &Zone {
+        &self.zone
+    }
+
+    /// The names that a browser looks up for a test.
+    pub(crate) fn browser_names(&self, body: Body, now: u64) -> Vec<String> {
+        let token = self.tokens.of(body, now / NANOSECONDS);
+        self.zone.browser_names(&String::from_utf8_lossy(&token))
     }
 
     pub(crate) fn stats(&self) -> &Stats {
@@ -222,19 +232,18 @@ impl Answers {
         let zone = Owner(suffix(query.name(), self.zone.wire().len()));
         match place {
             Place::Elsewhere => {}
-            Place::Apex => self.apex(query, zone, reply),
+            Place::Apex => {
+                self.apex(query, zone, reply);
+                nothing_here(query, known, zone, reply);
+            }
             Place::NameServer => {
-                for address in self.zone.addresses() {
-                    if query.wants(if address.is_ipv4() { rrtype::A } else { rrtype::AAAA }) {
-                        reply.address(Owner(12), *address, LONG);
-                    }
-                }
+                addresses(query, Owner(12), self.zone.addresses(), reply);
                 nothing_here(query, known, zone, reply);
             }
             Place::Entry(test) => {
                 let token = self.tokens.of(self.bodies.draw(), query.seconds());
-                let hop = [b'0' + HOPS];
-                reply.cname(Owner(12), &[b"t", b"c", &hop, &token, test.label()], zone.0);
+                let hop = [b'0' + test.hops()];
+                reply.cname(Owner(12), &[b"t", b"c", &hop, &token, test.labels()[0]], zone.0);
             }
             Place::Hop(hop) => self.hop(query, known, zone, &hop, reply),
             Place::Empty => nothing_here(query, known, zone, reply),
@@ -256,6 +265,7 @@ impl Answers {
             let text = format!("ask for TXT of porttest, txidtest or check.{}", self.zone.text());
             reply.txt(zone, [text.as_bytes()], LONG);
         }
+        addresses(query, zone, self.zone.page_addresses(), reply);
     }
 
     fn hop(
@@ -296,7 +306,7 @@ impl Answers {
             let token = suffix(query.name(), query.name() - before_token(hop));
             return reply.cname(Owner(12), &[b"t", b"c", &number], token);
         }
-        if !query.wants(rrtype::TXT) {
+        if hop.test == Test::Web || !query.wants(rrtype::TXT) {
             return nothing_here(query, known, zone, reply);
         }
         self.result(body, known, hop.test, query, reply);
@@ -325,7 +335,7 @@ impl Answers {
     }
 
     /// What a test came to; made anew only if there is more to it.
-    fn report(&self, session: &mut Session) -> Arc<Report> {
+    pub(crate) fn report(&self, session: &mut Session) -> Arc<Report> {
         let count = session.samples.len() + session.tcp as usize;
         match &session.report {
             Some((of, report)) if *of == count => Arc::clone(report),
@@ -356,6 +366,15 @@ impl Answers {
             cookie: query.cookie.is_some(),
             edns: query.edns.as_ref().map(|edns| edns.size),
         })
+    }
+}
+
+/// Those of them that are asked for.
+fn addresses(query: &Query<'_>, owner: Owner, addresses: &[IpAddr], reply: &mut Reply<'_>) {
+    for address in addresses {
+        if query.wants(if address.is_ipv4() { rrtype::A } else { rrtype::AAAA }) {
+            reply.address(owner, *address, LONG);
+        }
     }
 }
 
@@ -396,4 +415,4 @@ fn truncated(address: IpAddr) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

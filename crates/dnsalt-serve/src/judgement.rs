@@ -7,9 +7,9 @@ use dnsalt_audit::attack::{Attacker, Verdict};
 use dnsalt_audit::event::Address;
 use dnsalt_audit::judge::Scratch;
 use dnsalt_audit::judgement::{Judged, Terms, control, judge};
-use dnsalt_audit::oarc;
 use dnsalt_audit::predict::Effort;
 use dnsalt_audit::state::{Counters, Observed, Sample};
+use dnsalt_audit::{capital, oarc, time};
 use serde::Serialize;
 
 use crate::session::{Mark, Session};
@@ -55,6 +55,8 @@ pub(crate) struct Resolver {
     pub(crate) bits: f64,
     /// Seconds until forging, at 100 Mbit/s, has succeeded with a chance of one half.
     pub(crate) even_odds: Option<f64>,
+    /// The same for people.
+    pub(crate) even_odds_in_words: Option<String>,
     /// Its source ports.
     pub(crate) ports: Half,
     /// Its query IDs.
@@ -181,10 +183,11 @@ fn resolver(own: &Own, judged: &Judged, session: &Session) -> Resolver {
         queries: own.samples.len(),
         seconds: seconds(&own.samples),
         verdict: judgement.verdict,
-        reason: judgement.reason.clone(),
+        reason: capital(&judgement.reason),
         advice: advice.to_owned(),
         bits: if unknown { 0.0 } else { judgement.target.bits().max(0.0) },
         even_odds: judgement.t50,
+        even_odds_in_words: judgement.t50.map(time),
         ports: half(|sample| sample.port, judgement.target.ports),
         ids: half(|sample| sample.id, judgement.target.ids),
         case_bits: judgement.target.case_bits,

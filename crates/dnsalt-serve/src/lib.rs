@@ -12,6 +12,7 @@
 //! token of ours, which nobody has who forges the address that it is sent to.
 #![allow(clippy::cast_possible_truncation)]
 
+mod accept;
 mod answer;
 mod cookie;
 mod judgement;
@@ -27,9 +28,11 @@ mod tcp;
 mod text;
 mod token;
 mod udp;
+mod web;
 mod zone;
 
 pub use privileges::{Dropped, User};
 pub use server::{Numbers, Options, Running, ServeError, Server};
 pub use stats::Count;
+pub use web::Web;
 pub use zone::{Zone, ZoneError};

@@ -9,6 +9,7 @@ use crate::reply::rcode;
 
 /// The type that stands for all.
 const TYPE_ANY: u16 = 255;
+/// In a second.
 pub(crate) const NANOSECONDS: u64 = 1_000_000_000;
 
 /// How a query came.

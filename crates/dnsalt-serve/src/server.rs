@@ -7,15 +7,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::accept::Places;
 use crate::answer::{Answers, Secrets};
 use crate::privileges::{self, Dropped, User};
 use crate::stats::Count;
-use crate::tcp::{self, Places};
+use crate::tcp;
 use crate::udp;
+use crate::web::{self, Web};
 use crate::zone::Zone;
 
 /// How often tests that are over are forgotten.
 const SWEEP: Duration = Duration::from_secs(60);
+/// Connections over TCP of one network.
+const OF_A_NETWORK: usize = 64;
 
 /// How to serve.
 #[derive(Clone, Debug)]
@@ -34,6 +38,8 @@ pub struct Options {
     pub nsid: Option<String>,
     /// Who it runs as.
     pub user: User,
+    /// A page for browsers.
+    pub web: Option<Web>,
 }
 
 /// Why it cannot serve.
@@ -70,6 +76,10 @@ pub enum ServeError {
 pub struct Server {
     udp: Vec<UdpSocket>,
     tcp: Vec<TcpListener>,
+    web: Vec<TcpListener>,
+    style: &'static str,
+    /// From links of the page to tests.
+    links: [u8; 16],
     answers: Arc<Answers>,
     user: User,
 }
@@ -93,9 +103,7 @@ impl Server {
                 address = socket.local_addr().map_err(failed("UDP"))?;
                 udp.push(socket);
             }
-            let listener = TcpListener::bind(address).map_err(failed("TCP"))?;
-            listener.set_nonblocking(true).map_err(failed("TCP"))?;
-            tcp.push(listener);
+            tcp.push(listener(address)?);
         }
         let mut zone = options.zone;
         if zone.addresses().is_empty() {
@@ -103,19 +111,33 @@ impl Server {
             addresses.dedup();
             zone = zone.with_addresses(addresses);
         }
+        let mut web = Vec::new();
+        let style = options.web.as_ref().map_or("", |web| web.style);
+        if let Some(page) = options.web {
+            zone = zone.with_page();
+            web = page.listen.into_iter().map(listener).collect::<Result<_, _>>()?;
+        }
+        let drawing = system("drawing keys");
         let answers = Answers::new(
             zone,
             options.nsid,
             options.rate,
             options.sessions,
-            &secrets().map_err(system("drawing keys"))?,
+            &secrets().map_err(&drawing)?,
         );
-        Ok(Server { udp, tcp, answers: Arc::new(answers), user: options.user })
+        let links = random().map_err(drawing)?;
+        let (answers, user) = (Arc::new(answers), options.user);
+        Ok(Server { udp, tcp, web, style, links, answers, user })
     }
 
     /// Where it listens, with ports that the system chose.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.tcp.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+    }
+
+    /// Where the page is.
+    pub fn pages(&self) -> Vec<SocketAddr> {
+        self.web.iter().filter_map(|listener| listener.local_addr().ok()).collect()
     }
 
     /// What it counts, for as long as anybody wants to know.
@@ -142,12 +164,21 @@ impl Server {
             .enable_all()
             .build()
             .map_err(system("starting threads"))?;
-        let places = Arc::new(Places::default());
+        let places = Places::new(OF_A_NETWORK);
         for listener in self.tcp {
             let _entered = runtime.enter();
             let listener =
                 tokio::net::TcpListener::from_std(listener).map_err(system("listening"))?;
             runtime.spawn(tcp::serve(listener, Arc::clone(&self.answers), Arc::clone(&places)));
+        }
+        for listener in self.web {
+            let answers = Arc::clone(&self.answers);
+            let page = web::serve(listener, answers, self.links, self.style);
+            runtime.spawn(async move {
+                if let Err(error) = page.await {
+                    tracing::error!(%error, "the page is not served");
+                }
+            });
         }
         let answers = Arc::clone(&self.answers);
         runtime.spawn(async move {
@@ -212,16 +243,25 @@ fn system(what: &'static str) -> impl Fn(io::Error) -> ServeError {
 
 /// Drawn anew each time: what was given out before is not known any more.
 fn secrets() -> io::Result<Secrets> {
-    let draw = || {
-        let mut key = [0; 16];
-        let mut filled = 0;
-        while filled < key.len() {
-            let flags = rustix::rand::GetRandomFlags::empty();
-            filled += rustix::rand::getrandom(&mut key[filled..], flags)?;
-        }
-        io::Result::Ok(key)
-    };
-    Ok(Secrets { cookie: draw()?, tokens: draw()?, bodies: draw()?, limit: draw()? })
+    Ok(Secrets { cookie: random()?, tokens: random()?, bodies: random()?, limit: random()? })
+}
+
+/// 16 bytes that nobody knows.
+pub(crate) fn random() -> io::Result<[u8; 16]> {
+    let mut key = [0; 16];
+    let mut filled = 0;
+    while filled < key.len() {
+        let flags = rustix::rand::GetRandomFlags::empty();
+        filled += rustix::rand::getrandom(&mut key[filled..], flags)?;
+    }
+    Ok(key)
+}
+
+fn listener(address: SocketAddr) -> Result<TcpListener, ServeError> {
+    let failed = |cause| ServeError::Listen { address, protocol: "TCP", cause };
+    let listener = TcpListener::bind(address).map_err(failed)?;
+    listener.set_nonblocking(true).map_err(failed)?;
+    Ok(listener)
 }
 
 /// Nanoseconds since 1970.

@@ -5,13 +5,14 @@ use std::sync::{Mutex, PoisonError};
 
 use lru::LruCache;
 
+use crate::query::NANOSECONDS;
 use crate::session::Session;
 use crate::token::Body;
 
 /// Parts that are locked by themselves.
 const PARTS: usize = 64;
 /// Nanoseconds that a test is kept.
-pub(crate) const LIFETIME: u64 = 3600 * 1_000_000_000;
+pub(crate) const LIFETIME: u64 = 3600 * NANOSECONDS;
 
 /// A part: the tests in the order of their use.
 type Part = Mutex<LruCache<Body, Box<Session>>>;

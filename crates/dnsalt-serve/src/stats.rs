@@ -28,11 +28,13 @@ pub enum Count {
     Forgotten,
     /// Tests whose result was asked for by name.
     Judged,
+    /// Pages that were sent.
+    Page,
 }
 
 impl Count {
     /// All of them, in this order.
-    pub const ALL: [Count; 11] = [
+    pub const ALL: [Count; 12] = [
         Count::Udp,
         Count::Tcp,
         Count::Malformed,
@@ -44,6 +46,7 @@ impl Count {
         Count::Begun,
         Count::Forgotten,
         Count::Judged,
+        Count::Page,
     ];
 }
 

@@ -1,7 +1,7 @@
 //! A report in the words of a TXT record.
 
 use dnsalt_audit::attack::Verdict;
-use dnsalt_audit::{capital, time};
+use dnsalt_audit::time;
 use serde::Serialize;
 
 use crate::judgement::{Half, Report, Resolver};
@@ -20,7 +20,25 @@ pub(crate) fn strings(test: Test, report: &Report) -> Vec<String> {
     match test {
         Test::Json => json(report, worst),
         Test::Ids => words(worst, &worst.ids, "txids"),
-        Test::Ports => words(worst, &worst.ports, "ports"),
+        Test::Ports | Test::Web => words(worst, &worst.ports, "ports"),
+    }
+}
+
+/// For everybody.
+pub(crate) fn headline(report: &Report) -> String {
+    let Some(worst) = report.resolvers.first() else {
+        return "Somebody asked, but too little to judge.".to_owned();
+    };
+    let Some(even_odds) = worst.even_odds else {
+        return "Too few queries have arrived to judge.".to_owned();
+    };
+    let after = format!("with 100 Mbit/s the odds are even after {}", time(even_odds));
+    match worst.verdict {
+        Verdict::Broken => format!("Answers to your resolver can be forged at once: {after}."),
+        Verdict::Weak => format!("Answers to your resolver can be forged: {after}."),
+        Verdict::Unknown => "Too few queries have arrived to judge.".to_owned(),
+        Verdict::Fair => format!("Answers to your resolver are hard to forge: {after}."),
+        Verdict::Strong => format!("Answers to your resolver are too hard to forge: {after}."),
     }
 }
 
@@ -35,7 +53,7 @@ fn words(resolver: &Resolver, half: &Half, what: &str) -> Vec<String> {
         "{who} is {}: {} queries in {:.1} seconds from {} {what} with std dev {:.0}",
         half.grade, resolver.queries, resolver.seconds, half.distinct, half.deviation
     );
-    let mut strings = vec![first, verdict(resolver), capital(&resolver.reason)];
+    let mut strings = vec![first, verdict(resolver), resolver.reason.clone()];
     if resolver.verdict <= Verdict::Unknown {
         strings.push(resolver.advice.clone());
     }

@@ -8,6 +8,7 @@
 //!                                 then one to         c.9.TOKEN.p.ZONE,
 //!                                 then CNAME t.c.8.TOKEN.p.ZONE
 //!   t.c.1.TOKEN.p.ZONE            in the end: TXT
+//!   t.c.6.TOKEN.w.ZONE            what a browser looks up, and the same of x, y, z; in the end: nothing
 //! ```
 //!
 //! One lookup makes a resolver ask at least 28 times, and follows neither more aliases (9) nor more referrals in
@@ -20,6 +21,10 @@ use dnsalt_wire::dns::Name;
 
 /// Aliases that a lookup of a test follows; Unbound follows 11, `PowerDNS` Recursor 10.
 pub(crate) const HOPS: u8 = 9;
+/// The same for each of the names that a browser looks up: it asks for several types of each.
+const WEB_HOPS: u8 = 6;
+/// Labels below which these are, one for each.
+const WEB: [&[u8]; 4] = [b"w", b"x", b"y", b"z"];
 /// Labels of the path between a hop and its token.
 const PATH: [&[u8]; 2] = [b"t", b"c"];
 /// The longest zone: the longest name under it still has to be one.
@@ -34,11 +39,13 @@ pub(crate) enum Test {
     Ids,
     /// `check`: all that is known, as JSON.
     Json,
+    /// The page.
+    Web,
 }
 
 impl Test {
-    /// All of them.
-    pub(crate) const ALL: [Test; 3] = [Test::Ports, Test::Ids, Test::Json];
+    /// Those that are asked for by name.
+    pub(crate) const NAMED: [Test; 3] = [Test::Ports, Test::Ids, Test::Json];
 
     /// The name to ask for.
     pub(crate) fn entry(self) -> &'static [u8] {
@@ -46,20 +53,29 @@ impl Test {
             Test::Ports => b"porttest",
             Test::Ids => b"txidtest",
             Test::Json => b"check",
+            Test::Web => b"",
         }
     }
 
-    /// The label below which its names are.
-    pub(crate) fn label(self) -> &'static [u8] {
+    /// The labels below which its names are.
+    pub(crate) fn labels(self) -> &'static [&'static [u8]] {
         match self {
-            Test::Ports => b"p",
-            Test::Ids => b"i",
-            Test::Json => b"j",
+            Test::Ports => &[b"p"],
+            Test::Ids => &[b"i"],
+            Test::Json => &[b"j"],
+            Test::Web => &WEB,
         }
+    }
+
+    /// Aliases of a lookup.
+    pub(crate) fn hops(self) -> u8 {
+        if self == Test::Web { WEB_HOPS } else { HOPS }
     }
 
     fn of_label(label: &[u8]) -> Option<Self> {
-        Test::ALL.into_iter().find(|test| test.label().eq_ignore_ascii_case(label))
+        let all = [Test::Ports, Test::Ids, Test::Json, Test::Web];
+        let has = |test: &Test| test.labels().iter().any(|own| own.eq_ignore_ascii_case(label));
+        all.into_iter().find(has)
     }
 }
 
@@ -101,6 +117,7 @@ pub struct Zone {
     wire: Vec<u8>,
     text: String,
     addresses: Vec<IpAddr>,
+    has_page: bool,
 }
 
 /// Why a text is no zone.
@@ -137,7 +154,7 @@ impl FromStr for Zone {
                 "it is longer than 179 letters, and the names of the test go before it",
             ));
         }
-        Ok(Zone { wire, text: name, addresses: Vec::new() })
+        Ok(Zone { wire, text: name, addresses: Vec::new(), has_page: false })
     }
 }
 
@@ -149,6 +166,19 @@ impl Zone {
         self
     }
 
+    /// With a page: the zone itself has the addresses of its name server, so that browsers find it there.
+    pub(crate) fn with_page(mut self) -> Self {
+        self.has_page = true;
+        self
+    }
+
+    /// The names that a browser looks up for a token.
+    pub(crate) fn browser_names(&self, token: &str) -> Vec<String> {
+        let label = |label: &&[u8]| char::from(label[0]);
+        let name = |label| format!("t.c.{WEB_HOPS}.{token}.{label}.{}", self.text);
+        WEB.iter().map(label).map(name).collect()
+    }
+
     /// As text, without the dot at its end.
     pub fn text(&self) -> &str {
         &self.text
@@ -158,8 +188,14 @@ impl Zone {
         &self.wire
     }
 
+    /// Of the name server.
     pub(crate) fn addresses(&self) -> &[IpAddr] {
         &self.addresses
+    }
+
+    /// Of the zone itself.
+    pub(crate) fn page_addresses(&self) -> &[IpAddr] {
+        if self.has_page { &self.addresses } else { &[] }
     }
 
     /// What a name is to the zone.
@@ -207,7 +243,7 @@ fn of_labels<'a>(labels: &[&'a [u8]]) -> Place<'a> {
     if last.eq_ignore_ascii_case(b"ns") {
         return Place::NameServer;
     }
-    let entry = Test::ALL.into_iter().find(|test| test.entry().eq_ignore_ascii_case(last));
+    let entry = Test::NAMED.into_iter().find(|test| test.entry().eq_ignore_ascii_case(last));
     entry.map_or(Place::Nothing, Place::Entry)
 }
 
@@ -219,7 +255,7 @@ fn of_path<'a>(test: Test, token: &'a [u8], path: &[&'a [u8]]) -> Place<'a> {
     let same = path.len() <= PATH.len()
         && path.iter().zip(known).all(|(one, other)| one.eq_ignore_ascii_case(other));
     let left = if let [digit] = hop { digit.wrapping_sub(b'0') } else { 0 };
-    if !same || !(1..=HOPS).contains(&left) {
+    if !same || !(1..=test.hops()).contains(&left) {
         return Place::Nothing;
     }
     Place::Hop(Hop { test, token, left, path: path.len() })
@@ -261,6 +297,7 @@ mod tests {
             ("t.x.9.abc.p.t.example.net", Place::Nothing),
             ("t.t.c.9.abc.p.t.example.net", Place::Nothing),
             ("10.abc.p.t.example.net", Place::Nothing),
+            ("7.abc.w.t.example.net", Place::Nothing),
         ] {
             let wire = wire(name);
             assert_eq!(zone.place(Name::parse(&wire).unwrap()), expected, "{name}");
@@ -271,6 +308,8 @@ mod tests {
             ("9.aBc.p", hop(Test::Ports, 9, 0)),
             ("c.9.aBc.i", hop(Test::Ids, 9, 1)),
             ("T.c.1.aBc.j", hop(Test::Json, 1, 2)),
+            ("t.c.6.aBc.w", hop(Test::Web, 6, 2)),
+            ("t.C.6.aBc.Z", hop(Test::Web, 6, 2)),
         ] {
             let wire = wire(&format!("{name}.t.example.net"));
             assert_eq!(zone.place(Name::parse(&wire).unwrap()), expected, "{name}");

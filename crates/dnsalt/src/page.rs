@@ -1,6 +1,6 @@
 //! Pages that need nothing else: no script, no font, no picture from elsewhere.
 
-const STYLE: &str = include_str!("page.css");
+pub(crate) const STYLE: &str = include_str!("page.css");
 
 /// What ends a page.
 pub(crate) const END: &str = "</main>\n</body>\n</html>\n";

@@ -10,12 +10,20 @@ use proptest::prelude::*;
 const NOW: u64 = 1_800_000_000 * NANOSECONDS;
 const CLIENT: [u8; 8] = *b"a client";
 
-fn answers(rate: u32) -> Answers {
-    let key = [1; 16];
-    let secrets = Secrets { cookie: key, tokens: key, bodies: key, limit: key };
+fn zone() -> Zone {
     let zone: Zone = "t.example.net".parse().unwrap();
     let addresses = ["192.0.2.53", "2001:db8::53"].map(|address| address.parse().unwrap());
-    Answers::new(zone.with_addresses(addresses.to_vec()), Some("here".into()), rate, 1000, &secrets)
+    zone.with_addresses(addresses.to_vec())
+}
+
+pub(crate) fn serving(zone: Zone, rate: u32) -> Answers {
+    let key = [1; 16];
+    let secrets = Secrets { cookie: key, tokens: key, bodies: key, limit: key };
+    Answers::new(zone, Some("here".into()), rate, 1000, &secrets)
+}
+
+fn answers(rate: u32) -> Answers {
+    serving(zone(), rate)
 }
 
 fn from() -> SocketAddr {
@@ -23,7 +31,7 @@ fn from() -> SocketAddr {
 }
 
 /// A query; with EDNS and these options if there are any.
-fn query(id: u16, name: &str, qtype: Rtype, options: Option<&[u8]>) -> Vec<u8> {
+pub(crate) fn query(id: u16, name: &str, qtype: Rtype, options: Option<&[u8]>) -> Vec<u8> {
     let mut bytes =
         [id.to_be_bytes(), [0, 0], [0, 1], [0, 0], [0, 0], [0, options.is_some().into()]].concat();
     for label in name.split('.').filter(|label| !label.is_empty()) {
@@ -105,6 +113,50 @@ fn a_test_asks_28_times_and_the_end_is_over_tcp_or_for_who_has_a_cookie() {
     let stats = answers.stats();
     assert_eq!((stats.get(Count::Begun), stats.get(Count::Judged)), (9, 9));
     assert_eq!((stats.get(Count::Truncated), answers.sessions().len()), (12, 9));
+}
+
+/// Follows a name as a resolver does for a browser; how often it asks.
+fn looked_up(answers: &Answers, name: &str, qtype: Rtype) -> u16 {
+    let mut name = name.to_owned();
+    for count in 1..100 {
+        let reply = asked(answers, &query(count, &name, qtype, None), Over::Udp).unwrap();
+        assert_eq!(code(&reply), Rcode::NOERROR);
+        let counts = Parsed::from_octets(&reply[..]).unwrap().header_counts();
+        match alias(&reply) {
+            Some(next) => name = next,
+            None if counts.nscount() == 0 => return count,
+            None => {}
+        }
+    }
+    panic!("{name} has no end");
+}
+
+#[test]
+fn what_a_browser_looks_up_is_long_and_ends_in_nothing() {
+    let answers = answers(0);
+    let names = answers.browser_names(77, NOW);
+    assert_eq!(names.len(), 4);
+    for name in &names {
+        assert_eq!(looked_up(&answers, name, Rtype::A), 18);
+        // Referrals are known by now.
+        assert_eq!(looked_up(&answers, name, Rtype::AAAA), 6);
+        assert_eq!(looked_up(&answers, name, Rtype::HTTPS), 6);
+    }
+    let kept = answers.sessions().look(77, NOW, |session| session.samples.len());
+    assert_eq!((kept, answers.sessions().len()), (Some(4 * 30), 1));
+}
+
+#[test]
+fn the_zone_has_addresses_if_there_is_a_page() {
+    let ask = |zone| {
+        let answers = serving(zone, 0);
+        [Rtype::A, Rtype::AAAA].map(|qtype| {
+            let reply =
+                asked(&answers, &query(1, "t.example.net", qtype, None), Over::Udp).unwrap();
+            Parsed::from_octets(&reply[..]).unwrap().header_counts().ancount()
+        })
+    };
+    assert_eq!((ask(zone()), ask(zone().with_page())), ([0, 0], [1, 1]));
 }
 
 #[test]

@@ -22,6 +22,10 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "ADDR")]
     pub(crate) address: Vec<IpAddr>,
 
+    /// Also serve a page for browsers at this address, like 127.0.0.1:8053; may be repeated
+    #[arg(long, value_name = "ADDR:PORT", value_parser = page)]
+    pub(crate) web: Vec<SocketAddr>,
+
     /// Replies over UDP a second to each network (/24, /56) that shows no DNS cookie; 0 for no limit
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub(crate) rate: u32,
@@ -53,6 +57,12 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     with_port.or_else(without).ok_or_else(|| {
         "give an address, like 203.0.113.5 or 2001:db8::5; with a port 203.0.113.5:5353 or [2001:db8::5]:5353"
             .to_owned()
+    })
+}
+
+fn page(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        "give an address and a port, like 127.0.0.1:8053 or [2001:db8::5]:80".to_owned()
     })
 }
 

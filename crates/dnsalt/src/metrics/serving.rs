@@ -39,10 +39,12 @@ static FORGOTTEN: Definition = Definition::counter(
 );
 static RESULTS: Definition =
     Definition::counter("dnsalt_serve_results_total", "Results that were asked for.");
+static PAGES: Definition =
+    Definition::counter("dnsalt_serve_pages_total", "Pages that were sent to browsers.");
 static TESTS: Definition = Definition::gauge("dnsalt_serve_tests", "Tests that are kept.");
 
 /// What is counted, as it is exported.
-const COUNTED: [(&Definition, &[&str], Count); 11] = [
+const COUNTED: [(&Definition, &[&str], Count); 12] = [
     (&QUERIES, &["udp"], Count::Udp),
     (&QUERIES, &["tcp"], Count::Tcp),
     (&MALFORMED, &[], Count::Malformed),
@@ -54,6 +56,7 @@ const COUNTED: [(&Definition, &[&str], Count); 11] = [
     (&BEGUN, &[], Count::Begun),
     (&FORGOTTEN, &[], Count::Forgotten),
     (&RESULTS, &[], Count::Judged),
+    (&PAGES, &[], Count::Page),
 ];
 
 /// The numbers of a server.
