@@ -41,11 +41,11 @@ pub use error::BpfError;
 pub use events::{Events, Told, wait as wait_for_events};
 pub use occupancy::{LockedDown, Occupancy, locked_down, occupancy};
 pub use pins::{bpffs, find_bpffs};
-pub use trial::{Ran, Trial, Way};
+pub use plan::{Plan, Prefixes};
+pub use trial::{Keys, Ran, Trial, Way};
 
 use object::{Object, Plain, failed};
 use pins::Pins;
-use plan::Plan;
 
 /// Whether the engine can do what a policy asks for, apart from the kernel.
 ///

@@ -7,7 +7,8 @@ use aya::maps::{Array, LpmTrie, Map, MapData, MapError, PerCpuArray, PerCpuValue
 use aya::programs::SchedClassifier;
 use aya::util::nr_cpus;
 use aya::{Ebpf, EbpfLoader, Pod};
-use dnsalt_salt::layout::{Config, Random, Range, Suffix};
+use dnsalt_salt::layout::{Config, Counter, Random, Range, Suffix};
+use dnsalt_salt::siphash::Key;
 
 use crate::pins::Pins;
 use crate::{BpfError, plan};
@@ -151,9 +152,21 @@ impl Object {
         Ok(())
     }
 
+    /// What all CPUs counted.
+    pub(crate) fn count(&mut self, counter: Counter) -> Result<u64, BpfError> {
+        let map: PerCpuArray<&mut MapData, u64> = self.map("COUNTERS")?;
+        let counts = map.get(&(counter as u32), 0).map_err(failed("COUNTERS"))?;
+        Ok(counts.iter().sum())
+    }
+
     /// Gives each CPU a new key. What was drawn does not come again.
     pub(crate) fn set_random(&mut self) -> Result<(), BpfError> {
-        renew(self.map("RANDOM")?)
+        renew(self.map("RANDOM")?, key)
+    }
+
+    /// Gives each CPU the same key, which is known.
+    pub(crate) fn set_random_to(&mut self, known: Key) -> Result<(), BpfError> {
+        renew(self.map("RANDOM")?, || Ok(known))
     }
 
     /// Makes a map have these prefixes, as lengths and addresses, and no others. There is no moment at
@@ -182,11 +195,12 @@ impl Object {
 pub(crate) fn renew_pinned(pins: &Pins) -> Result<(), BpfError> {
     let data = MapData::from_pin(pins.path("RANDOM")).map_err(failed("RANDOM"))?;
     let map = Map::from_map_data(data).map_err(failed("RANDOM"))?;
-    renew(PerCpuArray::try_from(map).map_err(failed("RANDOM"))?)
+    renew(PerCpuArray::try_from(map).map_err(failed("RANDOM"))?, key)
 }
 
 fn renew<T: std::borrow::BorrowMut<MapData>>(
     mut map: PerCpuArray<T, Plain<Random>>,
+    key: impl Fn() -> Result<Key, BpfError>,
 ) -> Result<(), BpfError> {
     let cpus = nr_cpus().map_err(|(_, cause)| BpfError::Random(cause))?;
     let mut keys = Vec::with_capacity(cpus);
@@ -212,7 +226,7 @@ pub(crate) fn failed(map: &'static str) -> impl Fn(MapError) -> BpfError {
 }
 
 /// 128 bits of the kernel's best.
-pub(crate) fn key() -> Result<[u64; 2], BpfError> {
+pub(crate) fn key() -> Result<Key, BpfError> {
     let mut bytes = [0_u8; 16];
     let got = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
     match got {

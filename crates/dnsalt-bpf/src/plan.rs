@@ -15,26 +15,37 @@ use crate::BpfError;
 const LOCKDOWN: u64 = 30;
 
 /// Prefixes as the tries have them: lengths and addresses.
-type Keys = Vec<(u32, [u8; 16])>;
+pub type Prefixes = Vec<(u32, [u8; 16])>;
 
 /// What goes into the maps.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Plan {
-    /// Without key and grace.
-    pub(crate) config: Config,
-    pub(crate) ports: Vec<u16>,
-    pub(crate) from: Keys,
-    pub(crate) to: Keys,
-    pub(crate) no_tcp: Keys,
-    pub(crate) no_case: Keys,
-    pub(crate) pool: Keys,
-    pub(crate) suffixes: Vec<Suffix>,
-    /// Of IPv4, and of IPv6.
-    pub(crate) addresses: [Vec<Range>; 2],
+pub struct Plan {
+    /// Without keys and grace.
+    pub config: Config,
+    /// Source ports to draw from.
+    pub ports: Vec<u16>,
+    /// Clients.
+    pub from: Prefixes,
+    /// Servers.
+    pub to: Prefixes,
+    /// Clients that cannot do TCP.
+    pub no_tcp: Prefixes,
+    /// Servers whose case is left alone.
+    pub no_case: Prefixes,
+    /// Where source addresses come from.
+    pub pool: Prefixes,
+    /// Domains whose case is left alone.
+    pub suffixes: Vec<Suffix>,
+    /// Source addresses to draw from: of IPv4, and of IPv6.
+    pub addresses: [Vec<Range>; 2],
 }
 
 impl Plan {
-    pub(crate) fn of(policy: &Policy) -> Result<Self, BpfError> {
+    /// Of a policy.
+    ///
+    /// # Errors
+    /// When only the `nat` engine can do what it asks for.
+    pub fn of(policy: &Policy) -> Result<Self, BpfError> {
         if !policy.protocols().contains(&Protocol::Udp) {
             return Err(BpfError::Unsupported("salt for TCP alone"));
         }
@@ -101,7 +112,7 @@ impl Plan {
 }
 
 /// Prefixes of servers and ends of names whose case is left alone.
-fn exempt(list: &[CaseExempt]) -> Result<(Keys, Vec<Suffix>), BpfError> {
+fn exempt(list: &[CaseExempt]) -> Result<(Prefixes, Vec<Suffix>), BpfError> {
     let (mut servers, mut suffixes) = (Vec::new(), Vec::new());
     for one in list {
         match one {
@@ -160,7 +171,7 @@ pub(crate) fn now() -> u64 {
     nanos >> TIME_SHIFT
 }
 
-fn keys(prefixes: &[Prefix]) -> Keys {
+fn keys(prefixes: &[Prefix]) -> Prefixes {
     let key = |prefix: &Prefix| {
         let address = Address::from(prefix.address());
         let mut bytes = [0; 16];

@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use dnsalt_policy::Policy;
-use dnsalt_salt::layout::{Slot, TAKEN, TIME_SHIFT};
+use dnsalt_salt::layout::{Counter, Slot, TAKEN, TIME_SHIFT};
 use dnsalt_salt::slot::LIVE;
 use dnsalt_salt::taken::Taken;
 
@@ -40,6 +40,17 @@ pub struct Ran {
     pub took: Duration,
 }
 
+/// Keys that are drawn otherwise.
+#[derive(Clone, Copy, Debug)]
+pub struct Keys {
+    /// For places in tables.
+    pub places: [u64; 2],
+    /// For the case of letters, and source addresses.
+    pub nonces: [u64; 2],
+    /// For ports and IDs, on each processor.
+    pub random: [u64; 2],
+}
+
 /// Programs and maps of their own.
 #[derive(Debug)]
 pub struct Trial {
@@ -53,12 +64,21 @@ impl Trial {
     /// # Errors
     /// When the kernel refuses.
     pub fn new(policy: &Policy) -> Result<Self, BpfError> {
+        let key = crate::object::key;
+        Self::with_keys(policy, &Keys { places: key()?, nonces: key()?, random: key()? })
+    }
+
+    /// The same, with these keys: what it draws can be foretold then.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn with_keys(policy: &Policy, keys: &Keys) -> Result<Self, BpfError> {
         let plan = Plan::of(policy)?;
         let mut object = Object::alone()?;
         let mut config = plan.config;
-        config.key = crate::object::key()?;
-        config.nonce_key = crate::object::key()?;
+        (config.key, config.nonce_key) = (keys.places, keys.nonces);
         write(&mut object, &plan)?;
+        object.set_random_to(keys.random)?;
         object.set_config(config)?;
         let nothing = syscall::load_nothing().map_err(BpfError::Trial)?;
         Ok(Trial { object, nothing })
@@ -104,6 +124,14 @@ impl Trial {
         self.object.set_entries("SLOTS", indices().map(|index| (index, slot(index))))?;
         let by = |index| Taken::by(index, until).0;
         self.object.set_entries("TAKEN", indices().map(|index| (index, by(index))))
+    }
+
+    /// How often something was counted, by all processors.
+    ///
+    /// # Errors
+    /// When the map cannot be read.
+    pub fn count(&mut self, counter: Counter) -> Result<u64, BpfError> {
+        self.object.count(counter)
     }
 
     /// Instructions that the verifier followed for each program.
