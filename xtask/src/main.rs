@@ -7,6 +7,7 @@
 //!   package       .deb, .rpm and a program that needs nothing
 //!   test-packages these, installed in a small system of their own
 //!   bench         measurements beside what a user would take instead
+//!   fuzz          each parser and the engine, on bytes that libFuzzer makes up
 //!   man           the man pages        ┐ from the definition of the command line
 //!   completions   for five shells      ┘ that also parses it
 //! ```
@@ -14,6 +15,7 @@
 mod bench;
 mod bpf;
 mod completions;
+mod fuzz;
 mod kernels;
 mod man;
 mod package;
@@ -46,6 +48,8 @@ enum Verb {
     Package(package::Options),
     /// Install what `package` made in a small system of its own, and remove it
     TestPackages(package::test::Options),
+    /// Run parsers and the engine on bytes that libFuzzer makes up
+    Fuzz(fuzz::Options),
     /// Measure, beside what a user would take instead
     #[command(subcommand)]
     Bench(Bench),
@@ -88,6 +92,7 @@ fn main() -> ExitCode {
         Verb::Bench(Bench::Path(options)) => bench::path::run(&options),
         Verb::Bench(Bench::Packet(options)) => bench::packet::run(&options),
         Verb::Bench(Bench::Serve(options)) => bench::serve::run(&options),
+        Verb::Fuzz(options) => fuzz::run(&options),
         Verb::Man { dir } => man::write(&dir),
         Verb::Completions { dir } => completions::write(&dir),
     };

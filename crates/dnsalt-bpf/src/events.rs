@@ -68,8 +68,8 @@ impl AsFd for Events {
     }
 }
 
-/// As `dnsalt_salt::layout` has it.
-fn read(bytes: &[u8]) -> Option<Told> {
+/// Reads an entry of the ring, as `dnsalt_salt::layout` has it; none if it is of another length.
+pub fn read(bytes: &[u8]) -> Option<Told> {
     let bytes: &[u8; size_of::<Report>()] = bytes.try_into().ok()?;
     let (mut rest, packet) = bytes.split_at(offset_of!(Report, packet));
     let mut take = |length: usize| {

@@ -38,7 +38,7 @@ use dnsalt_salt::layout::{ADDRESSES, Config, Counter};
 pub use attach::Hook;
 pub use counters::name as counter_name;
 pub use error::BpfError;
-pub use events::{Events, Told, wait as wait_for_events};
+pub use events::{Events, Told, read as read_event, wait as wait_for_events};
 pub use occupancy::{LockedDown, Occupancy, locked_down, occupancy};
 pub use pins::{bpffs, find_bpffs};
 pub use plan::{Plan, Prefixes};

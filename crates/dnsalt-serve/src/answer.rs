@@ -414,5 +414,42 @@ fn truncated(address: IpAddr) -> String {
     }
 }
 
+/// What is answered, without sockets: for fuzzers.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Bare(Answers);
+
+impl Default for Bare {
+    fn default() -> Self {
+        let key = [7; 16];
+        let secrets = Secrets { cookie: key, tokens: key, bodies: key, limit: key };
+        let zone = "t.example".parse::<Zone>().unwrap_or_else(|_| unreachable!()).with_page();
+        let zone = zone.with_addresses(vec![[192, 0, 2, 1].into()]);
+        Bare(Answers::new(zone, Some("bare".to_owned()), 0, 64, &secrets))
+    }
+}
+
+impl Bare {
+    /// See [`GROWTH`].
+    pub const GROWTH: usize = GROWTH;
+    /// Any time.
+    const NOW: u64 = 1_800_000_000 * NANOSECONDS;
+
+    /// The reply to a query of 198.51.100.9, if there is one.
+    pub fn answer(&self, query: &[u8], tcp: bool) -> Option<Vec<u8>> {
+        let from = SocketAddr::from(([198, 51, 100, 9], 5000));
+        let mut reply = Vec::new();
+        let over = if tcp { Over::Tcp } else { Over::Udp };
+        self.0.answer(query, from, over, Self::NOW, &mut reply).then_some(reply)
+    }
+
+    /// The labels of a test that was given out, as on the wire, for the page or else by name.
+    pub fn name(&self, test: usize) -> Vec<u8> {
+        let token = self.0.tokens.of(9, Self::NOW / NANOSECONDS);
+        let test = [Test::Web, Test::Ports][test % 2].labels()[0];
+        [&[token.len() as u8], &token[..], &[1], test].concat()
+    }
+}
+
 #[cfg(test)]
 pub(crate) mod tests;

@@ -31,6 +31,9 @@ mod udp;
 mod web;
 mod zone;
 
+#[doc(hidden)]
+pub use answer::Bare;
+
 pub use privileges::{Dropped, User};
 pub use server::{Numbers, Options, Running, ServeError, Server};
 pub use stats::Count;

@@ -285,6 +285,26 @@ impl Driver for Iptables {
     }
 }
 
+/// What is ours in any text, as if iptables-save said it.
+pub(super) fn read_any(text: &str) {
+    let saved = Saved { text: text.to_owned(), hidden: Vec::new() };
+    for table in TABLES {
+        let _ = (saved.exists(table), saved.is_bare(table));
+        if saved.has_ours(table) {
+            // Nothing is taken out but what is ours.
+            assert!(
+                saved
+                    .removal(table)
+                    .lines()
+                    .all(|line| line.starts_with('*') || line == "COMMIT" || line.contains(CHAIN))
+            );
+        }
+    }
+    let ours = saved.ours();
+    let _ = counted(&ours, |rule| rule.contains("\"policy "));
+    let _ = iptables_shield(&ours.join("\n"));
+}
+
 /// The packets that rules of a kind counted: `[12:900] -A DNSALT ... --comment "policy ..."`.
 fn counted(rules: &[&str], kind: impl Fn(&str) -> bool) -> u64 {
     let packets = |line: &&str| {
@@ -292,7 +312,7 @@ fn counted(rules: &[&str], kind: impl Fn(&str) -> bool) -> u64 {
         let (packets, _) = counters.split_once(':')?;
         if kind(rule) { packets.parse::<u64>().ok() } else { None }
     };
-    rules.iter().filter_map(packets).sum()
+    rules.iter().filter_map(packets).fold(0, u64::saturating_add)
 }
 
 /// The most of the shield that can go in: its table may be one that iptables cannot show.

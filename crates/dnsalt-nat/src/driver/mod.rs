@@ -16,6 +16,13 @@ pub use iptables::{Flavour, Iptables};
 pub use nft::Nft;
 pub(crate) use nft::{deletion, listing};
 
+/// Reads a listing as the drivers of nft and iptables do, whatever it is: for fuzzers.
+#[doc(hidden)]
+pub fn read_any(listing: &str) {
+    nft::read_any(listing);
+    iptables::read_any(listing);
+}
+
 /// One firewall of Linux. All its methods speak of the network namespace that we run in.
 pub trait Driver {
     /// Its name, as users write it: `nft`, `iptables-legacy` ...
