@@ -5,8 +5,8 @@ use std::io::{self, IsTerminal as _, Write as _};
 /// Prints a result. An error is a broken pipe as a rule; see [`is_broken_pipe`].
 pub(crate) fn print(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())?;
-    out.flush()
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    written.map_err(|error| io::Error::new(error.kind(), format!("standard output: {error}")))
 }
 
 /// Prints a result as JSON, indented, with a line end.

@@ -155,7 +155,11 @@ impl Store {
             file.sync_all()?;
             fs::rename(&new, &path)
         };
-        write().with_context(|| format!("{}: cannot be written", path.display()))
+        let written = write();
+        if written.is_err() {
+            let _ = fs::remove_file(&new);
+        }
+        written.with_context(|| format!("{}: cannot be written", path.display()))
     }
 
     /// Forgets everything, the lock's file as well: the last thing to do while holding it.

@@ -103,8 +103,17 @@ fn change(
         state.unconfirmed = Some(undo_after(time, state_dir)?);
     }
     if let Err(error) = put_in(store, &state, engine) {
-        // The driver does all or nothing: the rules are as they were, and so is the state.
-        write_back(store, before)?;
+        // A firewall does all or nothing; the salt engine may have changed a part of what was there before.
+        if let Some(previous) = &state.previous {
+            let policy = Configured::new(previous.settings.clone())?.policy;
+            let _ = engine::of(previous, store.folder()).apply(&policy);
+        }
+        // So is the state what it was. Where the disk is full it has not been replaced.
+        if let Err(other) = write_back(store, before)
+            && store.read().as_ref() != before
+        {
+            return Err(Failure::CouldNot(other.context(format!("{error:#}"))));
+        }
         return Err(Failure::CouldNot(error.context("nothing was changed")));
     }
     retire_previous(store, &state);
@@ -116,7 +125,11 @@ fn change(
             "names do not resolve through the new rules, so they were undone: {failure}"
         )));
     }
-    complete(store, &mut state, engine)?;
+    if let Err(error) = complete(store, &mut state, engine) {
+        undo(store, &state, before)
+            .with_context(|| format!("{error:#}; what was done could not be undone"))?;
+        return Err(Failure::CouldNot(error.context("everything was undone")));
+    }
     Ok(Brought::Up(report(&configured.policy, engine, cut, args.confirm)))
 }
 

@@ -29,7 +29,8 @@ impl Salt {
         local::add(policy).context("source addresses could not be made this machine's own")?;
         dnsalt_bpf::install(&self.bpffs, policy, interfaces, self.hook)?;
         // After it: what conntrack does not see, nobody else translates.
-        notrack::apply(policy, interfaces).context("conntrack")
+        notrack::apply(policy, interfaces).context("conntrack")?;
+        local::remove_all_but(policy.source().prefixes()).context(ROUTES)
     }
 
     /// Whether something of it is in the kernel.
@@ -37,6 +38,9 @@ impl Salt {
         dnsalt_bpf::installed(&self.bpffs).is_ok_and(|installed| installed.is_some())
     }
 }
+
+/// What is said where they cannot be taken away.
+const ROUTES: &str = "local routes of source addresses";
 
 /// The interfaces that a policy is for, as they are now.
 fn wanted(policy: &Policy) -> anyhow::Result<Vec<String>> {
@@ -140,19 +144,19 @@ impl Engine for Salt {
             bail!("there is no interface that queries could leave by; name one with --iface");
         }
         let there = self.is_there();
-        let done = self.put_in(policy, &interfaces);
-        if done.is_ok() {
-            local::remove_all_but(policy.source().prefixes())?;
-        } else if !there {
-            self.remove()?;
+        let Err(error) = self.put_in(policy, &interfaces) else { return Ok(()) };
+        if !there && let Err(other) = self.remove() {
+            return Err(other.context(format!("{error:#}; what was done could not be undone")));
         }
-        done
+        Err(error)
     }
 
     fn remove(&self) -> anyhow::Result<()> {
-        notrack::remove()?;
-        dnsalt_bpf::remove(&self.bpffs)?;
-        Ok(local::remove_all_but(&[])?)
+        // Each, whatever becomes of the others.
+        let tracked = notrack::remove().context("conntrack");
+        let removed = dnsalt_bpf::remove(&self.bpffs).map_err(anyhow::Error::from);
+        let routed = local::remove_all_but(&[]).context(ROUTES);
+        tracked.and(removed).and(routed)
     }
 
     fn cut(&self, _: &Policy) -> usize {

@@ -1,0 +1,167 @@
+//! Faults at each step: what the kernel refuses, a full disk, too few descriptors, and being killed, at the n-th
+//! call of each system call that changes something or may fail, injected by strace.
+//!
+//! By itself a few of them; with `DNSALT_FAULTS=all` each one, which takes most of an hour, or so many with a
+//! number.
+
+mod common;
+
+use std::collections::BTreeMap;
+
+use common::{BIN, Ended, Network, dnsalt, mount_bpffs, network, ports_seen};
+use dnsalt_lab::Host;
+
+/// System calls, and what they fail with.
+const CALLS: [(&str, &str); 15] = [
+    ("bpf", "EPERM"),
+    ("clone3", "EAGAIN"),
+    ("connect", "EACCES"),
+    ("flock", "ENOLCK"),
+    ("fsync", "EIO"),
+    ("getrandom", "ENOSYS"),
+    ("mkdir", "ENOSPC"),
+    ("openat", "EMFILE"),
+    ("pipe2", "EMFILE"),
+    ("rename", "ENOSPC"),
+    ("rmdir", "EBUSY"),
+    ("sendto", "ENOBUFS"),
+    ("socket", "EMFILE"),
+    ("unlink", "EIO"),
+    ("write", "ENOSPC"),
+];
+/// How many are tried by themselves, spread over all.
+const A_FEW: usize = 24;
+
+/// A verb, in a state of the host.
+struct Case<'a> {
+    name: &'static str,
+    /// What is there already.
+    prepare: Option<Vec<&'a str>>,
+    args: Vec<&'a str>,
+}
+
+/// All that `up` could leave on a host, but for folders and the lock; of what is counted, nothing.
+fn look(host: &Host) -> String {
+    host.sh("tc qdisc show; nft -s list ruleset
+        find /run/bpf 2> /dev/null | grep -vx /run/bpf/dnsalt | sort; find /run/dnsalt -type f ! -name lock 2> /dev/null | sort")
+        .unwrap()
+}
+
+/// How often each call is made before the program that is traced has got to `main`, and in all.
+fn calls(host: &Host, args: &[&str]) -> BTreeMap<String, [usize; 2]> {
+    host.sh("rm -f /run/calls").unwrap();
+    let tracer = ["-qq", "-o", "/run/calls", BIN];
+    host.command("strace").args(tracer).args(args).output().unwrap();
+    let mut calls = BTreeMap::<String, [usize; 2]>::new();
+    let text = host.run(|| std::fs::read_to_string("/run/calls").unwrap());
+    // The loader's calls end with that for random numbers of the standard library.
+    let loaded = text.lines().position(|line| line.starts_with("sigaltstack")).unwrap_or(0);
+    for (n, line) in text.lines().enumerate() {
+        if let Some((name, _)) = line.split_once('(') {
+            let count = calls.entry(name.to_owned()).or_default();
+            count[0] += usize::from(n < loaded);
+            count[1] += 1;
+        }
+    }
+    calls
+}
+
+/// Runs it, with a fault at one call.
+fn with_fault(host: &Host, fault: &str, args: &[&str]) -> Ended {
+    let inject = ["-qq", "-o", "/dev/null", "-e", fault, BIN];
+    host.command("strace").args(inject).args(args).output().unwrap().into()
+}
+
+/// Names resolve, whatever happened.
+fn resolves(network: &Network) {
+    ports_seen(network, &network.net.resolver, 44444, 1);
+}
+
+fn every_fault(engine: &[&str], network: &Network) {
+    let gateway = &network.net.gateway;
+    let wanted = std::env::var("DNSALT_FAULTS").ok();
+    let most = wanted.map_or(A_FEW, |count| count.parse().unwrap_or(usize::MAX));
+    let up = [&["up", "--no-health"], engine].concat();
+    let other = [&up[..], &["--ports", "20000-60000"]].concat();
+    let before = look(gateway);
+    let cases = [
+        Case { name: "up", prepare: None, args: up.clone() },
+        Case { name: "up anew", prepare: Some(up.clone()), args: other },
+        Case { name: "down", prepare: Some(up.clone()), args: vec!["down"] },
+        Case { name: "status", prepare: Some(up), args: vec!["status"] },
+    ];
+    let faults: Vec<(&Case<'_>, String)> = cases
+        .iter()
+        .flat_map(|case| faults_of(gateway, case).into_iter().map(move |fault| (case, fault)))
+        .collect();
+    let step = faults.len().div_ceil(most);
+    let chosen: Vec<_> = faults.iter().step_by(step).collect();
+    println!("{} of {} faults", chosen.len(), faults.len());
+    for (case, fault) in &chosen {
+        if let Some(prepare) = &case.prepare {
+            dnsalt(gateway, prepare).exits(0);
+        }
+        let ended = with_fault(gateway, fault, &case.args);
+        let told = format!("{}, {fault}: {ended:?}", case.name);
+        survives(network, case, &ended, &before, &told);
+    }
+}
+
+/// All that can be injected into a verb.
+fn faults_of(host: &Host, case: &Case<'_>) -> Vec<String> {
+    if let Some(prepare) = &case.prepare {
+        dnsalt(host, prepare).exits(0);
+    }
+    let counts = calls(host, &case.args);
+    dnsalt(host, &["down"]);
+    let mut faults = Vec::new();
+    for (call, error) in CALLS {
+        let [loaded, made] = counts.get(call).copied().unwrap_or_default();
+        for n in loaded + 1..=made {
+            for what in [&format!("error={error}"), "signal=KILL"] {
+                faults.push(format!("inject={call}:{what}:when={n}"));
+            }
+        }
+    }
+    faults
+}
+
+/// Whatever it was: names resolve, nothing is half there without a word, and `down` puts everything back.
+fn survives(network: &Network, case: &Case<'_>, ended: &Ended, before: &str, told: &str) {
+    let gateway = &network.net.gateway;
+    let killed = ended.code == 137 || ended.code == -1;
+    assert!(killed || (0..=3).contains(&ended.code), "{told}");
+    assert!(!ended.stderr.contains("panicked"), "{told}");
+    if !killed && ended.code > 0 && case.name != "status" {
+        assert!(!ended.stderr.trim().is_empty(), "nothing was said: {told}");
+    }
+    resolves(network);
+    let status = dnsalt(gateway, &["status"]).code;
+    if !killed && case.name.starts_with("up") {
+        match ended.code {
+            0 => assert_eq!(status, 0, "{told}"),
+            // It is all there; only that could not be told.
+            _ if ended.stderr.contains("standard output") => assert_eq!(status, 0, "{told}"),
+            // What was there before is there still, whole.
+            _ if case.prepare.is_some() => assert_eq!(status, 0, "{told}"),
+            _ => assert_eq!(look(gateway), before, "{told}"),
+        }
+    }
+    let down = dnsalt(gateway, &["down"]);
+    assert!([0, 1].contains(&down.code), "{told}\nthen {down:?}");
+    assert_eq!(look(gateway), before, "{told}\nthen {down:?}");
+    resolves(network);
+}
+
+#[test]
+fn the_salt_engine_survives_each() {
+    let Some(network) = network(&["tc", "nft", "strace"]) else { return };
+    mount_bpffs(&network.net.gateway);
+    every_fault(&["--engine", "salt", "--bpffs", "/run/bpf"], &network);
+}
+
+#[test]
+fn the_nat_engine_survives_each() {
+    let Some(network) = network(&["nft", "strace"]) else { return };
+    every_fault(&["--engine", "nat", "--backend", "nft"], &network);
+}
