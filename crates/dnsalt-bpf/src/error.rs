@@ -1,5 +1,6 @@
 //! What can go wrong with the kernel, and what to do about it.
 
+use std::error::Error;
 use std::io;
 use std::path::PathBuf;
 
@@ -14,7 +15,7 @@ use crate::Hook;
 #[non_exhaustive]
 pub enum BpfError {
     /// The kernel did not make the maps.
-    #[error("making the maps of the salt engine: {cause}; it needs root (CAP_BPF, CAP_NET_ADMIN)")]
+    #[error("making the maps of the salt engine: {}{}", chain(.cause), rights(.cause))]
     Maps {
         /// What the system said.
         cause: Box<EbpfError>,
@@ -89,4 +90,31 @@ pub enum BpfError {
     /// No random numbers.
     #[error("no random numbers: {0}")]
     Random(io::Error),
+}
+
+/// An error with its causes, which the libraries leave out of their words; each said once.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(one) = cause {
+        let said = one.to_string();
+        if !text.contains(&said) {
+            text += &format!(": {said}");
+        }
+        cause = one.source();
+    }
+    text
+}
+
+/// What it takes, if that is what is missing.
+fn rights(error: &dyn Error) -> &'static str {
+    let mut cause = error.source();
+    while let Some(one) = cause {
+        let denied = |io: &io::Error| io.kind() == io::ErrorKind::PermissionDenied;
+        if one.downcast_ref::<io::Error>().is_some_and(denied) {
+            return "; it needs root (CAP_BPF, CAP_NET_ADMIN)";
+        }
+        cause = one.source();
+    }
+    ""
 }

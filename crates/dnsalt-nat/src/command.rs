@@ -1,6 +1,7 @@
 //! Running the firewall's own commands.
 
 use std::io::Write as _;
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
 /// A command of the firewall that could not be run, or that refused.
@@ -45,7 +46,7 @@ impl CommandError {
 /// Runs a command to its end and returns what it printed.
 ///
 /// It runs in a process group of its own: Ctrl-C on the terminal ends us, not a transaction that
-/// is under way.
+/// is under way. It is found by its whole path, and has nothing of our environment.
 pub(crate) fn run(
     program: &str,
     args: &[&str],
@@ -55,18 +56,19 @@ pub(crate) fn run(
 
     let described = || [&[program], args].concat().join(" ");
     let io = |cause| CommandError::Io { command: described(), cause };
-    let mut command = Command::new(program);
+    let missing =
+        || CommandError::Missing { command: program.to_owned(), package: package(program) };
+    let mut command = Command::new(found(program).ok_or_else(missing)?);
     command
         .args(args)
+        .env_clear()
         .env("LC_ALL", "C")
         .stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() })
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0);
     let mut child = command.spawn().map_err(|cause| match cause.kind() {
-        std::io::ErrorKind::NotFound => {
-            CommandError::Missing { command: program.to_owned(), package: package(program) }
-        }
+        std::io::ErrorKind::NotFound => missing(),
         _ => io(cause),
     })?;
     if let Some(input) = input
@@ -86,8 +88,14 @@ pub(crate) fn run(
 
 /// Whether a command is in `PATH`.
 pub(crate) fn exists(program: &str) -> bool {
+    found(program).is_some()
+}
+
+/// Where a command is. Folders that depend on where we were started are not looked into.
+fn found(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+    let absolute = std::env::split_paths(&path).filter(|folder| folder.is_absolute());
+    absolute.map(|folder| folder.join(program)).find(|path| path.is_file())
 }
 
 fn package(program: &str) -> &'static str {

@@ -165,3 +165,88 @@ fn the_nat_engine_survives_each() {
     let Some(network) = network(&["nft", "strace"]) else { return };
     every_fault(&["--engine", "nat", "--backend", "nft"], &network);
 }
+
+/// What it does where something is missing: all of it, or nothing and a line that says why.
+fn all_or_nothing(network: &Network, engine: &[&str], wrapped: &str) -> bool {
+    let gateway = &network.net.gateway;
+    let before = look(gateway);
+    let up = [&["up", "--no-health"], engine].concat().join(" ");
+    let script = format!("code=0; {wrapped} {BIN} {up} 2>/run/said || code=$?; echo $code");
+    let code = gateway.sh(&script).unwrap().lines().last().unwrap().to_owned();
+    let said = gateway.sh("cat /run/said; rm /run/said").unwrap();
+    let told = format!("{wrapped} {up}: {code}, {said}");
+    println!("{told}");
+    match code.as_str() {
+        "0" => {
+            dnsalt(gateway, &["status"]).exits(0);
+        }
+        "2" | "3" => {
+            let error = said.lines().filter(|line| line.starts_with("dnsalt: ")).count();
+            assert_eq!(error, 1, "{told}");
+            assert_eq!(look(gateway), before, "{told}");
+        }
+        _ => panic!("{told}"),
+    }
+    resolves(network);
+    dnsalt(gateway, &["down"]);
+    assert_eq!(look(gateway), before, "{told}");
+    code == "0"
+}
+
+#[test]
+fn without_one_capability_after_the_other() {
+    let Some(network) = network(&["tc", "nft", "setpriv"]) else { return };
+    mount_bpffs(&network.net.gateway);
+    let salt = ["--engine", "salt", "--bpffs", "/run/bpf"];
+    let nat = ["--engine", "nat", "--backend", "nft"];
+    for capability in [
+        "bpf",
+        "perfmon",
+        "sys_admin",
+        "net_admin",
+        "net_raw",
+        "sys_resource",
+        "dac_override",
+        "chown",
+    ] {
+        let without = format!("setpriv --bounding-set=-{capability} --inh-caps=-{capability}");
+        let [salted, natted] =
+            [&salt, &nat].map(|engine| all_or_nothing(&network, engine, &without));
+        // SYS_ADMIN stands for BPF and PERFMON, as before Linux 5.8.
+        assert_eq!(natted, capability != "net_admin", "{capability}");
+        assert!(salted || capability == "net_admin", "{capability}");
+    }
+    let none = "setpriv --bounding-set=-bpf,-sys_admin --inh-caps=-bpf,-sys_admin";
+    assert!(!all_or_nothing(&network, &salt, none));
+    // Kernels before 5.11 count maps against it; now it makes no difference.
+    assert!(all_or_nothing(&network, &salt, "prlimit --memlock=0"));
+    assert!(!all_or_nothing(&network, &nat, "prlimit --nofile=5"));
+    assert!(!all_or_nothing(&network, &salt, "prlimit --nofile=12"));
+}
+
+#[test]
+fn on_a_full_disk() {
+    let Some(network) = network(&["tc", "nft"]) else { return };
+    let gateway = &network.net.gateway;
+    mount_bpffs(gateway);
+    for engine in
+        [&["--engine", "salt", "--bpffs", "/run/bpf"], &["--engine", "nat", "--backend", "nft"]]
+    {
+        // As many blocks as it takes for folder and lock, and none for what is written.
+        gateway
+            .sh("mkdir -p /run/dnsalt; mount -t tmpfs -o size=4k tmpfs /run/dnsalt
+                head -c 4096 /dev/zero > /run/dnsalt/filler")
+            .unwrap();
+        assert!(!all_or_nothing(&network, engine, ""));
+        // What was up stays up, with what is known of it.
+        gateway.sh("mount -o remount,size=64k /run/dnsalt; rm /run/dnsalt/filler").unwrap();
+        dnsalt(gateway, &[&["up", "--no-health"], engine.as_slice()].concat()).exits(0);
+        gateway.sh("head -c 65536 /dev/zero > /run/dnsalt/filler || true").unwrap();
+        let other = [&["up", "--no-health", "--ports", "20000-60000"], engine.as_slice()].concat();
+        let refused = dnsalt(gateway, &other).exits(3);
+        assert!(refused.stderr.contains("No space left"), "{}", refused.stderr);
+        dnsalt(gateway, &["status"]).exits(0);
+        dnsalt(gateway, &["down"]).exits(0);
+        gateway.sh("umount /run/dnsalt").unwrap();
+    }
+}
