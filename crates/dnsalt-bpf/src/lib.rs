@@ -42,7 +42,7 @@ pub use events::{Events, Told, read as read_event, wait as wait_for_events};
 pub use occupancy::{LockedDown, Occupancy, locked_down, occupancy};
 pub use pins::{bpffs, find_bpffs};
 pub use plan::{Plan, Prefixes};
-pub use trial::{Keys, Ran, Trial, Way};
+pub use trial::{Keys, Ran, Runner, Trial, Way};
 
 use object::{Object, Plain, failed};
 use pins::Pins;

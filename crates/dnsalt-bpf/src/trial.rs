@@ -3,7 +3,7 @@
 
 use std::io;
 use std::mem::offset_of;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::time::Duration;
 
 use dnsalt_policy::Policy;
@@ -47,8 +47,22 @@ pub struct Keys {
     pub places: [u64; 2],
     /// For the case of letters, and source addresses.
     pub nonces: [u64; 2],
-    /// For ports and IDs, on each processor.
-    pub random: [u64; 2],
+    /// For ports and IDs, on each processor; none for one of its own on each, as it is otherwise.
+    pub random: Option<[u64; 2]>,
+}
+
+/// A program of a trial.
+#[derive(Debug)]
+pub struct Runner(OwnedFd);
+
+impl Runner {
+    /// Shows it a packet, once, on the processor of the calling thread.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn run(&self, packet: &[u8]) -> Result<Ran, BpfError> {
+        syscall::test_run(&self.0, packet, 1).map_err(BpfError::Trial)
+    }
 }
 
 /// Programs and maps of their own.
@@ -65,7 +79,7 @@ impl Trial {
     /// When the kernel refuses.
     pub fn new(policy: &Policy) -> Result<Self, BpfError> {
         let key = crate::object::key;
-        Self::with_keys(policy, &Keys { places: key()?, nonces: key()?, random: key()? })
+        Self::with_keys(policy, &Keys { places: key()?, nonces: key()?, random: None })
     }
 
     /// The same, with these keys: what it draws can be foretold then.
@@ -78,7 +92,9 @@ impl Trial {
         let mut config = plan.config;
         (config.key, config.nonce_key) = (keys.places, keys.nonces);
         write(&mut object, &plan)?;
-        object.set_random_to(keys.random)?;
+        if let Some(random) = keys.random {
+            object.set_random_to(random)?;
+        }
         object.set_config(config)?;
         let nothing = syscall::load_nothing().map_err(BpfError::Trial)?;
         Ok(Trial { object, nothing })
@@ -99,6 +115,17 @@ impl Trial {
         let fd = self.object.program(program)?.fd().map_err(io::Error::other);
         let fd = fd.map_err(BpfError::Trial)?;
         syscall::test_run(fd, packet, repeat).map_err(BpfError::Trial)
+    }
+
+    /// One program, to be shown packets by other threads.
+    ///
+    /// # Errors
+    /// When the kernel gives no more descriptors.
+    pub fn runner(&mut self, way: Way) -> Result<Runner, BpfError> {
+        let program = if way == Way::Out { "salt_out_ether" } else { "salt_in_ether" };
+        let fd = self.object.program(program)?.fd().map_err(io::Error::other);
+        let fd = fd.and_then(|fd| fd.as_fd().try_clone_to_owned());
+        Ok(Runner(fd.map_err(BpfError::Trial)?))
     }
 
     /// Gives this share of all slots to others, for a minute.

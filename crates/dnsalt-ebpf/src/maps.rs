@@ -227,11 +227,7 @@ impl Tables for Kernel {
         let cpu = unsafe { bpf_get_smp_processor_id() };
         let first = (cpu as u32).wrapping_mul(NEAR);
         let turn = random.counter as u32;
-        Some(Draw {
-            random: draw(random.key, random.counter),
-            near: first | turn & (NEAR - 1),
-            far: first.wrapping_add(turn),
-        })
+        Some(Draw { random: draw(random.key, random.counter), near: first | turn & (NEAR - 1) })
     }
 
     #[inline(always)]

@@ -10,11 +10,13 @@ use crate::play::{Host, Tally};
 use crate::script::events;
 use crate::{Model, Play, Terms};
 
+const RANDOM: [u64; 2] = [0x6b65_7920_6f66_2061, 0x2077_6f72_6c64_2e20];
+
 /// Keys with which none of the servers shares its place with another.
 pub const KEYS: Keys = Keys {
     places: [0x1234_5678_9abc_def0, 0x0fed_cba9_8765_4321],
     nonces: [0x0011_2233_4455_6677, 0x8899_aabb_ccdd_eeff],
-    random: [0x6b65_7920_6f66_2061, 0x2077_6f72_6c64_2e20],
+    random: Some(RANDOM),
 };
 
 /// Lockdowns that a few events begin, and queries that a few steps end.
@@ -56,7 +58,7 @@ pub fn setting(policy: &Policy) -> Setting {
     (config.key, config.nonce_key) = (KEYS.places, KEYS.nonces);
     Setting {
         config,
-        random: KEYS.random,
+        random: RANDOM,
         ports: plan.ports,
         from: plan.from,
         to: plan.to,

@@ -153,12 +153,13 @@ fn drawn<T: Tables>(tables: &T, query: &Query) -> Option<(u32, Salt)> {
     Some((index, salt?))
 }
 
-/// A slot of our own: that whose turn it is among the near ones, or the next that is free among all.
+/// A slot of our own: that whose turn it is among the near ones, or else any. Not the next after it: what a
+/// processor uses in turn may be what another has just used, all of it.
 #[inline(always)]
 fn claimed<T: Tables>(tables: &T, draw: Draw) -> Option<(u32, &Slot)> {
     let now = tables.now();
     for probe in 0..PROBES {
-        let index = if probe == 0 { draw.near } else { draw.far.wrapping_add(probe) };
+        let index = if probe == 0 { draw.near } else { far(draw.random, probe) };
         let index = index & (SLOTS - 1);
         let slot = tables.slot(index)?;
         let state = State::of(slot);
@@ -167,6 +168,16 @@ fn claimed<T: Tables>(tables: &T, draw: Draw) -> Option<(u32, &Slot)> {
         }
     }
     None
+}
+
+/// Between two probes: odd, so that no two of one query meet, and the golden section of all slots, so that they are
+/// spread evenly however many there are.
+const STEP: u32 = 324_027;
+
+/// One of all slots, another for each probe; an index once it is masked.
+#[inline(always)]
+fn far(random: u64, probe: u32) -> u32 {
+    ((random >> 13) as u32).wrapping_add(probe.wrapping_mul(STEP))
 }
 
 /// Draws until a port can be had.

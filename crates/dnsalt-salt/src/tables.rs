@@ -14,8 +14,6 @@ pub struct Draw {
     pub random: u64,
     /// Whose turn it is of the slots that the CPU uses first.
     pub near: u32,
-    /// Whose turn it is of all; an index once it is masked.
-    pub far: u32,
 }
 
 /// Maps, a clock, random numbers. An index beyond a table's end gives nothing; there is none.

@@ -154,7 +154,7 @@ impl Tables for Kernel {
         world().draws.set(counter);
         let turn = counter as u32;
         let key = world().setting.random;
-        Some(Draw { random: draw(key, counter), near: turn & (NEAR - 1), far: turn })
+        Some(Draw { random: draw(key, counter), near: turn & (NEAR - 1) })
     }
 
     fn has_client(&self, client: Address) -> bool {

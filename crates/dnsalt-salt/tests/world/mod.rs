@@ -148,8 +148,8 @@ impl Tables for World {
         self.ports.get(index as usize).copied()
     }
     fn draw(&self) -> Option<Draw> {
-        let far = self.drawn.fetch_add(1, Relaxed);
-        Some(Draw { random: draw([1, 2], u64::from(far)), near: far & (NEAR - 1), far })
+        let turn = self.drawn.fetch_add(1, Relaxed);
+        Some(Draw { random: draw([1, 2], u64::from(turn)), near: turn & (NEAR - 1) })
     }
     fn has_client(&self, _: Address) -> bool {
         true

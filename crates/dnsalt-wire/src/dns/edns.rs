@@ -48,11 +48,16 @@ impl<'a> Message<'a> {
         // Behind compressed names: from the end back, without walking all the records.
         let first = self.bytes.len().checked_sub(FIXED)?;
         let nearest = first.saturating_sub(FARTHEST).max(HEADER);
-        (nearest..=first).rev().find_map(|at| {
+        let (at, found) = (nearest..=first).rev().find_map(|at| {
             let bytes = &self.bytes[at..];
             let to_the_end = usize::from(be16(bytes, 9).ok()?) == bytes.len() - FIXED;
-            (bytes[..3] == [0, 0, 41] && to_the_end).then(|| Edns::parse(bytes))?
-        })
+            let found = (bytes[..3] == [0, 0, 41] && to_the_end).then(|| Edns::parse(bytes))??;
+            Some((at, found))
+        })?;
+        // What only looks like one may be a part of the name that is asked for.
+        let asked = if questions == 1 { self.question().ok() } else { None };
+        let behind = asked.map_or(HEADER, |asked| HEADER + asked.name.as_wire().len() + 4);
+        (at >= behind).then_some(found)
     }
 }
 
