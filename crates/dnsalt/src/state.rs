@@ -88,8 +88,11 @@ pub(crate) struct Unconfirmed {
 }
 
 impl State {
-    pub(crate) fn new(current: Installation, previous: Option<Installation>) -> Self {
-        State { boot: boot(), current, previous, complete: None, unconfirmed: None }
+    pub(crate) fn new(
+        current: Installation,
+        previous: Option<Installation>,
+    ) -> anyhow::Result<Self> {
+        Ok(State { boot: boot()?, current, previous, complete: None, unconfirmed: None })
     }
 }
 
@@ -127,10 +130,12 @@ impl Store {
         open.with_context(|| format!("{}: cannot be opened", path.display()))
     }
 
-    /// The state, if there is one of this boot.
+    /// The state, if there is one of this boot. Where nobody can say which boot this is, it is of this one.
     pub(crate) fn read(&self) -> Option<State> {
         let text = fs::read(self.folder.join("state.json")).ok()?;
-        serde_json::from_slice::<State>(&text).ok().filter(|state| state.boot == boot())
+        serde_json::from_slice::<State>(&text)
+            .ok()
+            .filter(|state| boot().map_or(true, |boot| state.boot == boot))
     }
 
     /// The state once nobody is changing it any more: one that is incomplete after that was
@@ -224,9 +229,10 @@ fn same_file(file: &File, path: &Path) -> bool {
     }
 }
 
-fn boot() -> String {
-    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    id.trim().to_owned()
+fn boot() -> anyhow::Result<String> {
+    const PATH: &str = "/proc/sys/kernel/random/boot_id";
+    let id = fs::read_to_string(PATH).context(PATH)?;
+    Ok(id.trim().to_owned())
 }
 
 #[cfg(test)]
@@ -243,7 +249,7 @@ mod tests {
         let text =
             "from = ['10.0.0.0/8']\navoid = [53, '60-70']\nsource = '192.0.2.1'\nper-query = true";
         let nat = crate::engine::Nat::new(dnsalt_nat::driver::Backend::Nft, Path::new("/"));
-        State::new(Installation::new(toml::from_str(text).unwrap(), &nat), None)
+        State::new(Installation::new(toml::from_str(text).unwrap(), &nat), None).unwrap()
     }
 
     #[test]

@@ -98,7 +98,7 @@ fn change(
     let name = args.health_name.as_deref();
     let healthy_before = if args.no_health { Health::NoServer } else { health::check(name) };
     let current = Installation::new(configured.settings.clone(), engine);
-    let mut state = State::new(current, previous(before, store)?);
+    let mut state = State::new(current, previous(before, store)?)?;
     if let Some(time) = args.confirm {
         state.unconfirmed = Some(undo_after(time, state_dir)?);
     }
@@ -136,7 +136,7 @@ fn change(
 /// Puts an installation in without asking anything: for undoing a change of policy.
 pub(crate) fn install(store: &Store, installation: &Installation) -> anyhow::Result<()> {
     let engine = engine::of(installation, store.folder());
-    let mut state = State::new(installation.clone(), None);
+    let mut state = State::new(installation.clone(), None)?;
     put_in(store, &state, engine.as_ref())?;
     complete(store, &mut state, engine.as_ref())
 }

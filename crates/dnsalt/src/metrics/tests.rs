@@ -285,7 +285,7 @@ fn install(store: &Store, engine: &dyn Engine) {
     let _lock = store.lock().unwrap();
     engine.apply(&configured.policy).unwrap();
     let installed = engine.installed(Some(&configured.policy)).unwrap().unwrap();
-    let mut state = State::new(Installation::new(configured.settings, engine), None);
+    let mut state = State::new(Installation::new(configured.settings, engine), None).unwrap();
     state.complete = Some(Complete { fingerprint: installed.fingerprint });
     store.write(&state).unwrap();
 }
