@@ -100,7 +100,7 @@ fn for_long() {
     }
     for policy in 0..policies::COUNT {
         let first = 1000 * policy as u64;
-        let all = played(policy, policies::LONG, first..first + 400, 0);
+        let all = played(policy, policies::LONG, first..first + 150, 0);
         println!("policy {policy}: {all:?}");
         let least = [all.nothing, all.salted, all.again, all.restored, all.dropped, all.translated];
         assert!(least.iter().all(|n| *n >= 20), "policy {policy}: {all:?}");
@@ -113,11 +113,11 @@ fn under_attack() {
         return;
     }
     let mut all = Tally::default();
-    for n in 0..16 {
+    for n in 0..8 {
         all += played(n, policies::QUICK, 9000 + 10 * n as u64..9003 + 10 * n as u64, 0);
     }
     println!("{all:?}");
-    assert!(all.answered >= 20 && all.truncated >= 20 && all.salted >= 200, "{all:?}");
+    assert!(all.answered >= 10 && all.truncated >= 10 && all.salted >= 100, "{all:?}");
 }
 
 #[test]
@@ -127,7 +127,7 @@ fn while_time_passes() {
     }
     let mut all = Tally::default();
     for n in 0..2 {
-        all += played(n, policies::QUICK, 20_000 + 100 * n as u64..20_010 + 100 * n as u64, 8);
+        all += played(n, policies::QUICK, 20_000 + 100 * n as u64..20_010 + 100 * n as u64, 4);
     }
     println!("{all:?}");
     assert!(all.salted >= 20, "{all:?}");

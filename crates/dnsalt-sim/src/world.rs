@@ -158,6 +158,11 @@ impl World {
         self.time.set(self.time.get() + units);
     }
 
+    /// Another time, in its units since boot.
+    pub fn set_time(&self, time: u64) {
+        self.time.set(time);
+    }
+
     /// Since boot, in its units.
     pub fn time(&self) -> u64 {
         self.time.get()

@@ -210,6 +210,78 @@ fn interfaces_that_come_are_salted() {
 }
 
 #[test]
+fn an_interface_that_is_renamed_stays_salted_and_one_that_moves_away_is_let_go() {
+    let Some(network) = network(&["tc"]) else { return };
+    let gateway = &network.net.gateway;
+    mount_bpffs(gateway);
+    let agent = Agent::start(gateway, &SALT);
+    let all_on = |names: &[&str]| {
+        let interfaces = &status(gateway)["salt"]["interfaces"];
+        let mut there: Vec<&str> =
+            interfaces.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        there.sort_unstable();
+        there == names
+    };
+    gateway
+        .sh("ip link set wan0 down; ip link set wan0 name uplink; ip link set uplink up")
+        .unwrap();
+    gateway.sh("ip address add fd53:2::1/64 dev uplink nodad || true").unwrap();
+    eventually("it is salted by its new name", PATIENCE, || {
+        all_on(&["lan0", "uplink"]) && is_protected(gateway)
+    });
+    assert_eq!(answered(&network), 6);
+    // Into the network namespace of another host, with everything that is on it.
+    let away = dnsalt_lab::Host::new("away").unwrap();
+    let place = away.netns_path();
+    gateway.sh("ip link add new0 type veth peer name new1; ip link set new0 up").unwrap();
+    eventually("the new one is salted", PATIENCE, || all_on(&["lan0", "new0", "uplink"]));
+    gateway.sh(&format!("ip link set new0 netns {}", place.display())).unwrap();
+    eventually("it is let go", PATIENCE, || all_on(&["lan0", "uplink"]) && is_protected(gateway));
+    assert_eq!(away.sh("tc qdisc show dev new0 | grep clsact || true").unwrap(), "");
+    assert!(agent.told("protection-broken").is_empty(), "{}", agent.log());
+}
+
+/// What a process holds: descriptors, and memory in kB.
+fn held(host: &Host, pid: u32) -> [u64; 2] {
+    let text = host
+        .sh(&format!("ls /proc/{pid}/fd | wc -l; awk '/^VmRSS/ {{ print $2 }}' /proc/{pid}/status"))
+        .unwrap();
+    let mut numbers = text.split_whitespace().map(|word| word.parse().unwrap());
+    [numbers.next().unwrap(), numbers.next().unwrap()]
+}
+
+#[test]
+fn many_reloads_lose_no_query_and_leave_nothing_behind() {
+    let Some(network) = network(&["tc"]) else { return };
+    let gateway = &network.net.gateway;
+    mount_bpffs(gateway);
+    let write = |n: u32| {
+        let policy = format!("echo 'ports = \"{}-60000\"' > /run/policy.toml", 2000 + n);
+        gateway.sh(&policy).unwrap();
+    };
+    write(0);
+    let agent = Agent::start(gateway, &[&SALT[..], &["--config", "/run/policy.toml"]].concat());
+    let reload = |n| {
+        write(n);
+        agent.signal("HUP");
+        agent.hears("RELOADING=1");
+        agent.hears("READY=1");
+        // Fails where one is not answered.
+        assert_eq!(answered(&network), 6);
+    };
+    // Until it has what it needs for that.
+    (1..10).for_each(reload);
+    let before = held(gateway, agent.running.pid());
+    (10..30).for_each(reload);
+    let after = held(gateway, agent.running.pid());
+    println!("descriptors and kB before {before:?}, after {after:?}");
+    assert_eq!(before[0], after[0], "descriptors");
+    assert!(after[1] < before[1] + 4096, "{before:?} kB became {after:?}");
+    assert!(is_protected(gateway));
+    assert!(agent.told("reload-failed").is_empty(), "{}", agent.log());
+}
+
+#[test]
 fn a_new_policy_is_taken_and_a_wrong_one_is_not() {
     let Some(network) = network(&[]) else { return };
     let gateway = &network.net.gateway;
