@@ -148,11 +148,16 @@ fn read(said: &str) -> Ran {
     }
 }
 
+/// Executions of each target, in all runs on this machine.
+pub(crate) fn executed() -> BTreeMap<String, u64> {
+    let text = fs::read(root().join(EXECUTED)).unwrap_or_default();
+    serde_json::from_slice(&text).unwrap_or_default()
+}
+
 /// Adds to what was executed before.
 fn added(ran: &BTreeMap<&str, Ran>) -> anyhow::Result<BTreeMap<String, u64>> {
     let path = root().join(EXECUTED);
-    let before = fs::read(&path).unwrap_or_default();
-    let mut all: BTreeMap<String, u64> = serde_json::from_slice(&before).unwrap_or_default();
+    let mut all = executed();
     for (name, one) in ran {
         *all.entry((*name).to_owned()).or_default() += one.executed;
     }

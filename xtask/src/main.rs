@@ -8,10 +8,12 @@
 //!   test-packages these, installed in a small system of their own
 //!   bench         measurements beside what a user would take instead
 //!   fuzz          each parser and the engine, on bytes that libFuzzer makes up
+//!   assurance     the table of what was tried, anew
 //!   man           the man pages        ┐ from the definition of the command line
 //!   completions   for five shells      ┘ that also parses it
 //! ```
 
+mod assurance;
 mod bench;
 mod bpf;
 mod completions;
@@ -50,6 +52,8 @@ enum Verb {
     TestPackages(package::test::Options),
     /// Run parsers and the engine on bytes that libFuzzer makes up
     Fuzz(fuzz::Options),
+    /// Write the figures of docs/reference/assurance.md anew
+    Assurance(assurance::Options),
     /// Measure, beside what a user would take instead
     #[command(subcommand)]
     Bench(Bench),
@@ -93,6 +97,7 @@ fn main() -> ExitCode {
         Verb::Bench(Bench::Packet(options)) => bench::packet::run(&options),
         Verb::Bench(Bench::Serve(options)) => bench::serve::run(&options),
         Verb::Fuzz(options) => fuzz::run(&options),
+        Verb::Assurance(options) => assurance::run(&options),
         Verb::Man { dir } => man::write(&dir),
         Verb::Completions { dir } => completions::write(&dir),
     };

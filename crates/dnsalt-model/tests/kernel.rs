@@ -86,6 +86,10 @@ fn played(policy: usize, times: &str, scripts: Range<u64>, steps: u64) -> Tally 
             panic!("script {seed}: {wrong}");
         }
     }
+    println!(
+        "figure: packets, kernel and host the same and as the model has it: {}",
+        play.tally.packets
+    );
     play.tally
 }
 

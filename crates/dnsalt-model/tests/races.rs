@@ -103,6 +103,7 @@ fn a_reply_that_comes_twice_at_once_is_let_in_once() {
         assert_eq!(pair, [PASS, DROP], "reply {n}");
     }
     println!("each was first so often: {at_once:?}");
+    println!("figure: packets that two processors raced for: {}", 2 * ROUNDS);
     let count =
         |trial: &mut Trial, counter| usize::try_from(trial.count(counter).unwrap()).unwrap();
     assert_eq!(count(&mut trial, Counter::Restored), ROUNDS);
@@ -135,6 +136,7 @@ fn two_clients_at_once_get_what_is_theirs() {
         }
         salts
     });
+    println!("figure: packets that two processors raced for: {}", 4 * ROUNDS);
     // 32 bits each: of so many pairs none is the same as its neighbour's by chance.
     assert!(salts[0].iter().zip(&salts[1]).all(|(one, other)| one != other));
     for (counter, expected) in [
@@ -171,6 +173,7 @@ fn a_query_that_is_sent_twice_at_once_is_answered_for_each_salt_once() {
         alone += usize::from(salts.len() == 1);
     }
     println!("{alone} of {ROUNDS} pairs had one salt for both");
+    println!("figure: packets that two processors raced for: {}", 2 * ROUNDS);
     assert_eq!(trial.count(Counter::Salted).unwrap(), 2 * ROUNDS as u64);
     let restored = 2 * ROUNDS - alone;
     assert_eq!(trial.count(Counter::Restored).unwrap(), restored as u64);

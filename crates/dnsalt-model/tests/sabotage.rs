@@ -164,6 +164,10 @@ fn every_fault_is_seen() {
         world = Some(play.engine.host.world);
     }
     println!("{made:?}");
+    println!(
+        "figure: faults put into the engine that the model saw, all of them: {}",
+        made.values().sum::<u32>()
+    );
     assert!(FAULTS.iter().all(|fault| made.get(fault).is_some_and(|n| *n >= 5)), "{made:?}");
     assert!(missed.is_empty(), "{} of {made:?}: {missed:?}", missed.len());
 }

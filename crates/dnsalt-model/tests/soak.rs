@@ -7,7 +7,7 @@ use dnsalt_salt::layout::{Counter, SLOTS};
 use dnsalt_sim::{Way, World};
 
 /// In units of time; a query in each, 60 a second.
-const DAY: u64 = 24 * 3600 * 1_000_000_000 >> 24;
+const DAY: u64 = (24 * 3600 * 1_000_000_000) >> 24;
 /// Every so many queries an attack begins: each half hour.
 const ATTACKS: u64 = 107_000;
 /// Forged replies of an attack, in the name of the server that is asked.
@@ -81,6 +81,8 @@ fn a_day() {
     println!(
         "{asked} asked, {answered} answered, {silent} never, {by_tcp} sent to TCP, {forged} forged"
     );
+    println!("figure: queries in a day of the engine: {asked}");
+    println!("figure: of these, neither answered nor counted: {}", asked - answered - silent);
     assert!(asked > 4 * u64::from(SLOTS) && by_tcp > 10_000);
     let count = |counter| world.count(counter);
     assert_eq!(answered + silent, asked);

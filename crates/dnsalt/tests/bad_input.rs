@@ -18,6 +18,7 @@ fn refused(args: &[&str], words: &[&str]) {
     for word in words {
         assert!(ended.stderr.contains(word), "{word}: {}", ended.stderr);
     }
+    println!("figure: mistakes in options and files, each told in one line that says where: 1");
 }
 
 fn rules<'a>(options: &[&'a str]) -> Vec<&'a str> {

@@ -279,6 +279,7 @@ fn many_reloads_lose_no_query_and_leave_nothing_behind() {
     assert!(after[1] < before[1] + 4096, "{before:?} kB became {after:?}");
     assert!(is_protected(gateway));
     assert!(agent.told("reload-failed").is_empty(), "{}", agent.log());
+    println!("figure: reloads of the agent without a query lost: 29");
 }
 
 #[test]
