@@ -18,7 +18,7 @@ const LICENCES: [&str; 9] = [
     "Zlib",
 ];
 
-/// Given up by their authors, as RustSec says, and met often.
+/// Given up by their authors, as the database of advisories says, and met often.
 const GIVEN_UP: [&str; 18] = [
     "ansi_term",
     "atty",

@@ -6,7 +6,7 @@
 //!   cargo build --target ...-musl ──▶ dnsalt-VERSION-ARCH-linux-musl
 //! ```
 //!
-//! Which file goes where in a package is told in `crates/dnsalt/Cargo.toml`.
+//! Beside them lies a bill of materials: `cargo cyclonedx`. Which file goes where in a package is told in `crates/dnsalt/Cargo.toml`.
 
 mod root;
 pub(crate) mod test;
@@ -62,6 +62,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     if wants(Kind::Static) {
         alone(&dir)?;
     }
+    bill(&dir)?;
     println!("\nMade:");
     let mut made: Vec<_> = fs::read_dir(&dir)?.collect::<Result<_, _>>()?;
     made.sort_by_key(fs::DirEntry::file_name);
@@ -98,6 +99,29 @@ fn alone(dir: &Path) -> anyhow::Result<()> {
     let size = fs::copy(&built, dir.join(&name)).with_context(|| built.display().to_string())?;
     ensure!(size < ROOM, "{name} has {size} bytes; it shall have fewer than {ROOM}");
     Ok(())
+}
+
+/// What bills are called, without `.json`; `cargo cyclonedx` puts one beside each manifest of the workspace.
+const BILL: &str = "bill-of-materials";
+
+/// The bill of materials of the program (`CycloneDX`): every crate in it, with version, licence and hash.
+fn bill(dir: &Path) -> anyhow::Result<()> {
+    let triple = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    let args = ["cyclonedx", "--format", "json", "--override-filename", BILL, "--target", &triple];
+    let made = Step::program("cargo-cyclonedx", &args).run();
+    let text = fs::read_to_string(repository().join(format!("crates/dnsalt/{BILL}.json")));
+    let crates = fs::read_dir(repository().join("crates"))?.flatten().map(|entry| entry.path());
+    for folder in crates.chain([repository().join("xtask")]) {
+        let _ = fs::remove_file(folder.join(format!("{BILL}.json")));
+    }
+    made?;
+    // Where it was built is nobody's business.
+    let text = text?.replace(&format!("path+file://{}", repository().display()), "path+file://");
+    let parsed: serde_json::Value = serde_json::from_str(&text)?;
+    let components = parsed["components"].as_array().map_or(0, Vec::len);
+    ensure!(components > 100, "the bill of materials has {components} components");
+    let name = format!("dnsalt-{}.cdx.json", env!("CARGO_PKG_VERSION"));
+    fs::write(dir.join(&name), text).with_context(|| name)
 }
 
 /// Where cargo builds.
