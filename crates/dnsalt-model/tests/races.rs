@@ -1,44 +1,27 @@
 //! Two processors at the same slots: nothing passes twice, nobody gets what is another's, and in the end the
 //! counters add up.
 
+mod common;
+
 use std::collections::HashSet;
 use std::sync::Barrier;
 
+use common::{dns, packet};
 use dnsalt_bpf::{Runner, Trial, Way};
 use dnsalt_lab::require_root;
-use dnsalt_model::packet::{Datagram, Seen, read};
 use dnsalt_model::{DROP, PASS, policies};
 use dnsalt_salt::layout::Counter;
 use rustix::thread::CpuSet;
 
 const ROUNDS: usize = 20_000;
 
-/// A query, whose sums nobody looks at.
-fn query(n: usize, client: u8, unsummed: u16) -> Vec<u8> {
+/// A query.
+fn query(n: usize, client: u8) -> Vec<u8> {
     let id = u16::try_from(n % 65_536).unwrap().to_be_bytes();
     let name = format!("{n:06}");
     let dns =
         [&id[..], &[1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 6], name.as_bytes(), &[0, 0, 1, 0, 1]].concat();
-    datagram([10, 0, 1, client], [10, 0, 53, 1], [40_000, 53], &dns, unsummed)
-}
-
-fn datagram(from: [u8; 4], to: [u8; 4], ports: [u16; 2], dns: &[u8], sum: u16) -> Vec<u8> {
-    let length = u16::try_from(8 + dns.len()).unwrap();
-    let total = (20 + length).to_be_bytes();
-    let udp = [ports[0], ports[1], length, sum].map(u16::to_be_bytes);
-    let mut packet = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0];
-    packet.extend_from_slice(&[0x45, 0, total[0], total[1], 0, 0, 0, 0, 64, 17, 0, 0]);
-    packet.extend_from_slice(&[from, to].concat());
-    packet.extend_from_slice(udp.as_flattened());
-    packet.extend_from_slice(dns);
-    packet
-}
-
-fn dns(packet: &[u8]) -> Datagram {
-    match read(packet) {
-        Seen::Udp(_, Some(dns)) => dns,
-        other => panic!("{other:?}"),
-    }
+    packet([10, 0, 1, client], [10, 0, 53, 1], [40_000, 53], &dns)
 }
 
 /// The right reply to a query as it left.
@@ -46,7 +29,7 @@ fn reply(left: &[u8], client: u8) -> Vec<u8> {
     let asked = dns(left);
     let mut message = left[asked.message..].to_vec();
     message[2] |= 0x80;
-    datagram([10, 0, 53, 1], [10, 0, 1, client], [53, asked.src_port], &message, 0)
+    packet([10, 0, 53, 1], [10, 0, 1, client], [53, asked.src_port], &message)
 }
 
 fn trial() -> Option<Trial> {
@@ -86,7 +69,7 @@ fn a_reply_that_comes_twice_at_once_is_let_in_once() {
     let Some(mut trial) = trial() else { return };
     let (out, inward) = runners(&mut trial);
     let replies: Vec<Vec<u8>> =
-        (0..ROUNDS).map(|n| reply(&out.run(&query(n, 1, 0)).unwrap().packet, 1)).collect();
+        (0..ROUNDS).map(|n| reply(&out.run(&query(n, 1)).unwrap().packet, 1)).collect();
     let barrier = Barrier::new(2);
     let passed = both(|_| {
         let once = |reply: &Vec<u8>| {
@@ -121,7 +104,7 @@ fn two_clients_at_once_get_what_is_theirs() {
         let mut salts = Vec::new();
         for n in 0..ROUNDS {
             barrier.wait();
-            let asked = query(n, client, 0);
+            let asked = query(n, client);
             let left = out.run(&asked).unwrap();
             let salt = dns(&left.packet);
             salts.push((salt.src_port, salt.id));
@@ -157,7 +140,7 @@ fn a_query_that_is_sent_twice_at_once_is_answered_for_each_salt_once() {
     let left = both(|_| {
         let once = |n| {
             barrier.wait();
-            out.run(&query(n, 1, 0)).unwrap().packet
+            out.run(&query(n, 1)).unwrap().packet
         };
         (0..ROUNDS).map(once).collect::<Vec<_>>()
     });

@@ -1,7 +1,9 @@
 //! A day of the engine in a few seconds: what leaves comes back, whatever table or clock goes round meanwhile, and
 //! what does not is counted.
 
-use dnsalt_model::packet::{Datagram, Seen, read};
+mod common;
+
+use common::{dns, packet};
 use dnsalt_model::{DROP, PASS, TURN_BACK, policies};
 use dnsalt_salt::layout::{Counter, SLOTS};
 use dnsalt_sim::{Way, World};
@@ -12,25 +14,6 @@ const DAY: u64 = (24 * 3600 * 1_000_000_000) >> 24;
 const ATTACKS: u64 = 107_000;
 /// Forged replies of an attack, in the name of the server that is asked.
 const FORGED: u16 = 2000;
-
-fn packet(from: [u8; 4], to: [u8; 4], ports: [u16; 2], dns: &[u8]) -> Vec<u8> {
-    let length = u16::try_from(8 + dns.len()).unwrap();
-    let total = (20 + length).to_be_bytes();
-    let udp = [ports[0], ports[1], length, 0].map(u16::to_be_bytes);
-    let mut packet = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0];
-    packet.extend_from_slice(&[0x45, 0, total[0], total[1], 0, 0, 0, 0, 64, 17, 0, 0]);
-    packet.extend_from_slice(&[from, to].concat());
-    packet.extend_from_slice(udp.as_flattened());
-    packet.extend_from_slice(dns);
-    packet
-}
-
-fn dns(packet: &[u8]) -> Datagram {
-    match read(packet) {
-        Seen::Udp(_, Some(dns)) => dns,
-        other => panic!("{other:?}"),
-    }
-}
 
 #[test]
 fn a_day() {
