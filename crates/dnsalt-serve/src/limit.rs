@@ -45,7 +45,10 @@ impl Limit {
         let now = now & (u64::MAX >> TAG);
         let mut known = place.load(Ordering::Relaxed);
         loop {
-            let paid = if known >> (64 - TAG) == tag { known & (u64::MAX >> TAG) } else { 0 };
+            let paid = known & (u64::MAX >> TAG);
+            // What is paid for beyond that is so by a clock that has gone back since.
+            let is_its_own = known >> (64 - TAG) == tag && paid <= now + burst;
+            let paid = if is_its_own { paid } else { 0 };
             let next = paid.max(now) + self.interval;
             if next > now + burst {
                 return false;
@@ -96,6 +99,14 @@ mod tests {
         assert_eq!(passed(&limit, "2001:db8:0:100::1", start, 10), 10);
         assert_eq!(passed(&limit, "192.0.2.1", start + SECOND, 2000), 100);
         assert_eq!(passed(&limit, "192.0.2.1", start + 60 * SECOND, 2000), 500);
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_keeps_nobody_out() {
+        let limit = Limit::new(100, [1; 16]);
+        let start = 1_800_000_000 * SECOND;
+        assert_eq!(passed(&limit, "192.0.2.1", start, 2000), 500);
+        assert_eq!(passed(&limit, "192.0.2.1", start - 3600 * SECOND, 2000), 500);
     }
 
     #[test]
