@@ -131,20 +131,27 @@ impl Store {
     }
 
     /// The state, if there is one of this boot. Where nobody can say which boot this is, it is of this one.
-    pub(crate) fn read(&self) -> Option<State> {
-        let text = fs::read(self.folder.join("state.json")).ok()?;
-        serde_json::from_slice::<State>(&text)
+    ///
+    /// # Errors
+    /// When it is there and cannot be read: whoever took that for none would forget what is installed.
+    pub(crate) fn read(&self) -> anyhow::Result<Option<State>> {
+        let path = self.folder.join("state.json");
+        let text = match fs::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            read => read.with_context(|| format!("{}: cannot be read", path.display()))?,
+        };
+        Ok(serde_json::from_slice::<State>(&text)
             .ok()
-            .filter(|state| boot().map_or(true, |boot| state.boot == boot))
+            .filter(|state| boot().map_or(true, |boot| state.boot == boot)))
     }
 
     /// The state once nobody is changing it any more: one that is incomplete after that was
     /// interrupted.
     pub(crate) fn read_settled(&self) -> anyhow::Result<Option<State>> {
-        match self.read() {
+        match self.read()? {
             Some(state) if state.complete.is_none() => {
                 let _lock = self.lock()?;
-                Ok(self.read())
+                self.read()
             }
             state => Ok(state),
         }
@@ -256,11 +263,11 @@ mod tests {
     fn what_is_written_is_read() {
         let (_root, store) = store();
         let _lock = store.lock().unwrap();
-        assert_eq!(store.read(), None);
+        assert_eq!(store.read().unwrap(), None);
         store.write(&state()).unwrap();
-        assert_eq!(store.read(), Some(state()));
+        assert_eq!(store.read().unwrap(), Some(state()));
         store.clear().unwrap();
-        assert_eq!(store.read(), None);
+        assert_eq!(store.read().unwrap(), None);
         store.clear().unwrap();
     }
 
@@ -269,9 +276,9 @@ mod tests {
         let (_root, store) = store();
         let _lock = store.lock().unwrap();
         store.write(&State { boot: "another".to_owned(), ..state() }).unwrap();
-        assert_eq!(store.read(), None);
+        assert_eq!(store.read().unwrap(), None);
         fs::write(store.folder().join("state.json"), "{\"boot\": \"cut o").unwrap();
-        assert_eq!(store.read(), None);
+        assert_eq!(store.read().unwrap(), None);
     }
 
     #[test]
@@ -287,5 +294,14 @@ mod tests {
         let released = Instant::now();
         drop(lock);
         assert!(waiting.join().unwrap() >= released);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_no_missing_state() {
+        let root = tempfile::tempdir().unwrap();
+        let store = Store::open(root.path()).unwrap();
+        fs::create_dir_all(store.folder().join("state.json")).unwrap();
+        let said = format!("{:#}", store.read().unwrap_err());
+        assert!(said.contains("state.json: cannot be read"), "{said}");
     }
 }

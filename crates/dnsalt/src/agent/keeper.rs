@@ -64,14 +64,13 @@ impl Keeper {
 
     /// The engine that is installed.
     pub(crate) fn engine_name(&self) -> &'static str {
-        self.store
-            .read()
-            .map_or("none", |state| engine::of(&state.current, self.store.folder()).name())
+        let state = self.store.read().ok().flatten();
+        state.map_or("none", |state| engine::of(&state.current, self.store.folder()).name())
     }
 
     /// Where the salt engine has its maps, if it is that.
     pub(crate) fn bpffs(&self) -> Option<PathBuf> {
-        self.store.read()?.current.bpffs
+        self.store.read().ok()??.current.bpffs
     }
 
     /// The folder of the policy's file, if it is not the usual one.
@@ -87,7 +86,11 @@ impl Keeper {
 
     /// Looks whether all is there, and puts it back if not.
     pub(crate) fn look(&mut self) -> Look {
-        let Some(state) = self.store.read() else { return Look::TakenDown };
+        let state = match self.store.read() {
+            Ok(Some(state)) => state,
+            Ok(None) => return Look::TakenDown,
+            Err(error) => return self.complain(&format!("{error:#}")),
+        };
         if state.complete.is_none() {
             // Somebody is at it, or was interrupted: that shows once the lock can be had.
             return self.settle();
@@ -132,7 +135,7 @@ impl Keeper {
     /// meanwhile.
     fn restore(&self) -> anyhow::Result<Option<usize>> {
         let _lock = self.store.lock()?;
-        let Some(state) = self.store.read() else { return Ok(None) };
+        let Some(state) = self.store.read()? else { return Ok(None) };
         up::install(&self.store, &state.current)?;
         Ok(Some(up::cut(&self.store, [Some(&state.current)])))
     }

@@ -10,13 +10,13 @@ use crate::state::Store;
 pub(super) fn run(state_dir: &Path) -> Outcome {
     need_net_admin("confirming")?;
     let store = Store::open(state_dir)?;
-    let Some(_) = store.read().and_then(|state| state.unconfirmed) else {
+    let Some(_) = store.read()?.and_then(|state| state.unconfirmed) else {
         output::print("Nothing waits to be confirmed.\n")?;
         return Ok(Verdict::Weak);
     };
     let _lock = store.lock()?;
     // Looked at again: the time may have run out while we waited for the lock.
-    let state = store.read().filter(|state| state.unconfirmed.is_some());
+    let state = store.read()?.filter(|state| state.unconfirmed.is_some());
     let Some(mut state) = state else {
         output::print("Too late: it was undone already. Run `dnsalt up` again.\n")?;
         return Ok(Verdict::Weak);

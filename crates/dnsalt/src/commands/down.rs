@@ -24,7 +24,7 @@ pub(super) fn run(state_dir: &Path) -> Outcome {
 pub(crate) fn take_down(state_dir: &Path) -> anyhow::Result<bool> {
     let store = Store::open(state_dir)?;
     let lock = store.lock()?;
-    let state = store.read();
+    let state = store.read()?;
     let mut removed = false;
     for engine in engines(state.as_ref(), store.folder()) {
         removed |= remove(engine.as_ref(), state.is_some())?;

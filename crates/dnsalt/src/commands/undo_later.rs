@@ -13,11 +13,11 @@ pub(super) fn run(args: &UndoLaterArgs, state_dir: &Path) -> Outcome {
     let _ = rustix::process::setsid();
     std::thread::sleep(Duration::from_millis(args.milliseconds));
     let store = Store::open(state_dir)?;
-    let Some(_) = store.read() else {
+    let Some(_) = store.read()? else {
         return Ok(Verdict::Fine);
     };
     let _lock = store.lock()?;
-    if let Some(state) = store.read()
+    if let Some(state) = store.read()?
         && state.unconfirmed.as_ref().is_some_and(|unconfirmed| unconfirmed.token == args.token)
     {
         restore(&store, &state.current, state.previous.as_ref())?;

@@ -77,7 +77,7 @@ pub(crate) fn bring_up(args: &UpArgs, state_dir: &Path) -> Result<Brought, Failu
     need_net_admin("installing rules")?;
     let _lock = store.lock()?;
     look_around(&configured.policy, engine.as_ref())?;
-    let before = store.read();
+    let before = store.read()?;
     if let Some(state) = &before
         && unchanged(state, &configured, engine.as_ref())?
     {
@@ -110,7 +110,7 @@ fn change(
         }
         // So is the state what it was. Where the disk is full it has not been replaced.
         if let Err(other) = write_back(store, before)
-            && store.read().as_ref() != before
+            && store.read().is_ok_and(|state| state.as_ref() != before)
         {
             return Err(Failure::CouldNot(other.context(format!("{error:#}"))));
         }

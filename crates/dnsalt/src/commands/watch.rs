@@ -66,7 +66,7 @@ fn need_terminal() -> Result<(), Failure> {
 
 /// What to watch: what is given, or else what is installed is for.
 fn wanted(args: &WatchArgs, store: &Store) -> anyhow::Result<Wanted> {
-    let policy = match store.read() {
+    let policy = match store.read()? {
         Some(state) => Some(Configured::new(state.current.settings)?.policy),
         None => None,
     };
