@@ -65,7 +65,10 @@ fn a_day() {
         "{asked} asked, {answered} answered, {silent} never, {by_tcp} sent to TCP, {forged} forged"
     );
     println!("figure: queries in a day of the engine: {asked}");
-    println!("figure: queries in a day of the engine, lost and not counted: {}", asked - answered - silent);
+    println!(
+        "figure: queries in a day of the engine, lost and not counted: {}",
+        asked - answered - silent
+    );
     assert!(asked > 4 * u64::from(SLOTS) && by_tcp > 10_000);
     let count = |counter| world.count(counter);
     assert_eq!(answered + silent, asked);
