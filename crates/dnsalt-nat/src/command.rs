@@ -56,9 +56,7 @@ pub(crate) fn run(
 
     let described = || [&[program], args].concat().join(" ");
     let io = |cause| CommandError::Io { command: described(), cause };
-    let missing =
-        || CommandError::Missing { command: program.to_owned(), package: package(program) };
-    let mut command = Command::new(found(program).ok_or_else(missing)?);
+    let mut command = Command::new(found(program)?);
     command
         .args(args)
         .env_clear()
@@ -68,7 +66,7 @@ pub(crate) fn run(
         .stderr(Stdio::piped())
         .process_group(0);
     let mut child = command.spawn().map_err(|cause| match cause.kind() {
-        std::io::ErrorKind::NotFound => missing(),
+        std::io::ErrorKind::NotFound => missing(program),
         _ => io(cause),
     })?;
     if let Some(input) = input
@@ -88,14 +86,19 @@ pub(crate) fn run(
 
 /// Whether a command is in `PATH`.
 pub(crate) fn exists(program: &str) -> bool {
-    found(program).is_some()
+    found(program).is_ok()
 }
 
 /// Where a command is. Folders that depend on where we were started are not looked into.
-fn found(program: &str) -> Option<PathBuf> {
+pub(crate) fn found(program: &str) -> Result<PathBuf, CommandError> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let absolute = std::env::split_paths(&path).filter(|folder| folder.is_absolute());
-    absolute.map(|folder| folder.join(program)).find(|path| path.is_file())
+    let found = absolute.map(|folder| folder.join(program)).find(|path| path.is_file());
+    found.ok_or_else(|| missing(program))
+}
+
+fn missing(program: &str) -> CommandError {
+    CommandError::Missing { command: program.to_owned(), package: package(program) }
 }
 
 fn package(program: &str) -> &'static str {

@@ -12,7 +12,7 @@ use dnsalt_policy::{Family, Policy};
 
 use super::saved::{Saved, is_hidden, nft_keyword};
 use super::{Driver, DriverError, Installed, with_shield};
-use crate::command::{exists, run};
+use crate::command::{exists, found, run};
 use crate::conntrack::{remove_timeout_policy, set_timeout_policy};
 use crate::render::{
     CHAIN, Shield, iptables_removal, iptables_shield, iptables_with, timeout_policy,
@@ -121,7 +121,7 @@ impl Iptables {
     }
 
     /// Loads a text for each family, with the text that takes it back; if one is refused, it and
-    /// those before it are taken back.
+    /// those before it are taken back. By one shell, which ends what it began also if we are killed.
     fn load(&self, texts: &[(Family, String, String)]) -> Result<(), DriverError> {
         let mut script = String::from("cd \"$1\" || exit 1\n");
         let mut undo_before = String::from(":");
@@ -129,7 +129,8 @@ impl Iptables {
             let version = if *family == Family::V6 { 6 } else { 4 };
             self.write(&format!("rules.v{version}"), forward)?;
             self.write(&format!("undo.v{version}"), back)?;
-            let restore = format!("{} -w 10 --noflush", self.program(*family, "-restore"));
+            let restore =
+                format!("{} -w 10 --noflush", quoted(&self.program(*family, "-restore"))?);
             // The tables of one text are committed one by one: of a text that is refused the first
             // may be in already, and goes with those before it.
             let undo = format!("undo_{version}");
@@ -283,6 +284,12 @@ impl Driver for Iptables {
         let _ = std::fs::remove_file(self.made_by_us());
         Ok(())
     }
+}
+
+/// A command as a word of the shell, by its whole path: it has no PATH to look into.
+fn quoted(program: &str) -> Result<String, DriverError> {
+    let path = found(program)?;
+    Ok(format!("'{}'", path.to_string_lossy().replace('\'', "'\\''")))
 }
 
 /// What is ours in any text, as if iptables-save said it.
