@@ -442,8 +442,8 @@ fn an_nft_without_what_the_shield_needs_does_the_rest() {
     let gateway = &network.net.gateway;
     let path = programs(&[("sh", "sh"), ("cat", "cat"), ("grep", "grep"), ("real", "nft")]);
     let script = "#!/bin/sh\n\
-        case \"$*\" in *--file*) cat > /run/in;; *) exec real \"$@\";; esac\n\
-        grep -q '@th,80' /run/in || exec real \"$@\" < /run/in\n\
+        case \"$*\" in *--file*) cat > /run/in;; *) exec \"${0%/*}/real\" \"$@\";; esac\n\
+        grep -q '@th,80' /run/in || exec \"${0%/*}/real\" \"$@\" < /run/in\n\
         echo 'Error: Could not process rule: No such file or directory' >&2; exit 1\n";
     let nft = path.path().join("nft");
     std::fs::write(&nft, script).unwrap();
