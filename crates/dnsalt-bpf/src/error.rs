@@ -92,29 +92,29 @@ pub enum BpfError {
     Random(io::Error),
 }
 
+/// What is behind an error, the nearest first.
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(error.source(), |&cause| cause.source())
+}
+
 /// An error with its causes, which the libraries leave out of their words; each said once.
-fn chain(error: &dyn Error) -> String {
+fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(one) = cause {
-        let said = one.to_string();
+    for said in causes(error).map(ToString::to_string) {
         if !text.contains(&said) {
             text += &format!(": {said}");
         }
-        cause = one.source();
     }
     text
 }
 
 /// What it takes, if that is what is missing.
-fn rights(error: &dyn Error) -> &'static str {
-    let mut cause = error.source();
-    while let Some(one) = cause {
-        let denied = |io: &io::Error| io.kind() == io::ErrorKind::PermissionDenied;
-        if one.downcast_ref::<io::Error>().is_some_and(denied) {
-            return "; it needs root (CAP_BPF, CAP_NET_ADMIN)";
-        }
-        cause = one.source();
+fn rights(error: &(dyn Error + 'static)) -> &'static str {
+    let denied = |io: &io::Error| io.kind() == io::ErrorKind::PermissionDenied;
+    let mut causes = causes(error);
+    if causes.any(|cause| cause.downcast_ref::<io::Error>().is_some_and(denied)) {
+        "; it needs root (CAP_BPF, CAP_NET_ADMIN)"
+    } else {
+        ""
     }
-    ""
 }

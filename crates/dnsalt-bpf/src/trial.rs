@@ -6,6 +6,7 @@ use std::mem::offset_of;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::time::Duration;
 
+use aya::programs::ProgramFd;
 use dnsalt_policy::Policy;
 use dnsalt_salt::layout::{Counter, Slot, TAKEN, TIME_SHIFT};
 use dnsalt_salt::slot::LIVE;
@@ -105,16 +106,18 @@ impl Trial {
     /// # Errors
     /// When the kernel refuses.
     pub fn run(&mut self, way: Way, packet: &[u8], repeat: u32) -> Result<Ran, BpfError> {
-        let program = match way {
-            Way::Nothing => {
-                return syscall::test_run(&self.nothing, packet, repeat).map_err(BpfError::Trial);
-            }
-            Way::Out => "salt_out_ether",
-            Way::In => "salt_in_ether",
-        };
-        let fd = self.object.program(program)?.fd().map_err(io::Error::other);
-        let fd = fd.map_err(BpfError::Trial)?;
+        if way == Way::Nothing {
+            return syscall::test_run(&self.nothing, packet, repeat).map_err(BpfError::Trial);
+        }
+        let fd = self.program(way)?;
         syscall::test_run(fd, packet, repeat).map_err(BpfError::Trial)
+    }
+
+    /// For what leaves, or for what comes in.
+    fn program(&mut self, way: Way) -> Result<&ProgramFd, BpfError> {
+        let name = if way == Way::Out { "salt_out_ether" } else { "salt_in_ether" };
+        let fd = self.object.program(name)?.fd().map_err(io::Error::other);
+        fd.map_err(BpfError::Trial)
     }
 
     /// One program, to be shown packets by other threads.
@@ -122,9 +125,7 @@ impl Trial {
     /// # Errors
     /// When the kernel gives no more descriptors.
     pub fn runner(&mut self, way: Way) -> Result<Runner, BpfError> {
-        let program = if way == Way::Out { "salt_out_ether" } else { "salt_in_ether" };
-        let fd = self.object.program(program)?.fd().map_err(io::Error::other);
-        let fd = fd.and_then(|fd| fd.as_fd().try_clone_to_owned());
+        let fd = self.program(way)?.as_fd().try_clone_to_owned();
         Ok(Runner(fd.map_err(BpfError::Trial)?))
     }
 

@@ -12,6 +12,8 @@ use crate::stats::{Count, Stats};
 
 /// Connections at a time.
 const CONNECTIONS: usize = 1024;
+/// The same of one network.
+pub(crate) const OF_A_NETWORK: usize = 64;
 
 /// Who has connections, and how many.
 #[derive(Debug)]

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::accept::Places;
+use crate::accept::{OF_A_NETWORK, Places};
 use crate::answer::{Answers, Secrets};
 use crate::privileges::{self, Dropped, User};
 use crate::stats::Count;
@@ -18,8 +18,6 @@ use crate::zone::Zone;
 
 /// How often tests that are over are forgotten.
 const SWEEP: Duration = Duration::from_secs(60);
-/// Connections over TCP of one network.
-const OF_A_NETWORK: usize = 64;
 
 /// How to serve.
 #[derive(Clone, Debug)]

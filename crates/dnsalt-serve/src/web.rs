@@ -30,15 +30,12 @@ use siphasher::sip::SipHasher24;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::accept::{self, Places};
+use crate::accept::{self, OF_A_NETWORK, Places};
 use crate::answer::Answers;
 use crate::server::{now, random};
 use crate::stats::Count;
 use crate::token::Body;
 
-/// Connections of one network; of this machine, where a proxy asks for all, there may be as many as there is room
-/// for.
-const OF_A_NETWORK: usize = 64;
 /// Until a request is there.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// For all requests of a connection together.
@@ -106,6 +103,7 @@ pub(crate) async fn serve(
             let policy = policy.clone();
             async move { with_headers(response, policy) }
         }));
+    // Of this machine, where a proxy asks for all, there may be as many as there is room for.
     let local = listener.local_addr()?.ip().is_loopback();
     let places = Places::new(if local { usize::MAX } else { OF_A_NETWORK });
     accept::serve(listener, places, answers.stats(), |stream, _| {

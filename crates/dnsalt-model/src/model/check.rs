@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::{Happened, Model, Wrong};
-use crate::packet::{Datagram, Ip, octets, sum, udp_sum};
+use crate::packet::{Datagram, Ip, Seen, octets, read, sum, udp_sum};
 use crate::{DROP, Done, PASS};
 
 impl Model {
@@ -41,6 +41,14 @@ impl Model {
             udp_sum(before, ip) == udp_sum(after, ip)
         };
         if right { Ok(()) } else { Err("the checksum is wrong".to_owned()) }
+    }
+}
+
+/// The datagram that a packet has become.
+pub(super) fn dns_in(packet: &[u8]) -> Result<(Ip, Datagram), Wrong> {
+    match read(packet) {
+        Seen::Udp(ip, Some(dns)) => Ok((ip, dns)),
+        other => Err(format!("what it became is no DNS: {other:?}")),
     }
 }
 

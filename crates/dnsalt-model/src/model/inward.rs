@@ -2,7 +2,7 @@
 
 use dnsalt_salt::layout::{Counter, WAYS};
 
-use super::check::{expect, harmless, is_short, lower, put, untouched};
+use super::check::{dns_in, expect, harmless, is_short, lower, put, untouched};
 use super::{Happened, Model, Wrong};
 use crate::packet::{Datagram, Ip, Quote, Seen, read, sum};
 use crate::{DROP, Done, PASS};
@@ -114,10 +114,7 @@ impl Model {
                 return Ok(Happened::Dropped(None));
             };
             expect(done, PASS, "a reply that is cut down")?;
-            let (new_ip, new) = match read(&done.packet) {
-                Seen::Udp(ip, Some(dns)) => (ip, dns),
-                other => return Err(format!("what was cut down cannot be read: {other:?}")),
-            };
+            let (new_ip, new) = dns_in(&done.packet)?;
             if new.question.clone().map(|range| &done.packet[range]) != Some(&shown[..]) {
                 return Err("what was cut down has another question".to_owned());
             }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use dnsalt_salt::layout::{Counter, RECENT_ENTRIES};
 
-use super::check::{expect, harmless, is_short, lower, put, untouched};
+use super::check::{dns_in, expect, harmless, is_short, lower, put, untouched};
 use super::{Happened, Model, SURE, Waiting, Wrong};
 use crate::packet::{Datagram, Ip, Seen, read};
 use crate::{DROP, Done, PASS, TURN_BACK};
@@ -162,9 +162,7 @@ impl Model {
         if done.verdict != PASS {
             return Err(format!("a query ended with verdict {}", done.verdict));
         }
-        let Seen::Udp(_, Some(new)) = read(&done.packet) else {
-            return Err("what left is no query".to_owned());
-        };
+        let (_, new) = dns_in(&done.packet)?;
         let mut expected = before.to_vec();
         let cased = self.terms.case && self.terms.has_tcp(ip.src);
         let asked = self.asked(dns, before, &done.packet, cased, dns.question.clone())?;
@@ -206,10 +204,7 @@ impl Model {
             return Ok(Left { salt: None, asked: None });
         };
         expect(done, TURN_BACK, "a query during a lockdown")?;
-        let (new_ip, new) = match read(&done.packet) {
-            Seen::Udp(ip, Some(dns)) => (ip, dns),
-            other => return Err(format!("the answer cannot be read: {other:?}")),
-        };
+        let (new_ip, new) = dns_in(&done.packet)?;
         let swapped = done.packet[..6] == before[6..12] && done.packet[6..12] == before[..6];
         if !swapped || done.packet[12..ip.at] != before[12..ip.at] {
             return Err("the answer has a wrong link header".to_owned());
