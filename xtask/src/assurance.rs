@@ -7,6 +7,7 @@ use std::fs;
 
 use anyhow::Context as _;
 
+use crate::coverage;
 use crate::fuzz;
 use crate::step::{Step, root};
 
@@ -62,6 +63,13 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         table += &format!("| `{target}` | {} |\n", grouped(*number));
     }
     table += &format!("| all | {} |\n", grouped(executed.values().sum()));
+    if let Some(measured) = coverage::measured()? {
+        table += "\n| package | lines that tests run |\n|---|---|\n";
+        for (package, lines) in &measured {
+            let all = grouped(lines.all);
+            table += &format!("| `{package}` | {:.1} % of {all} |\n", lines.percent());
+        }
+    }
     let path = root().join(PAGE);
     let page = fs::read_to_string(&path).with_context(|| PAGE.to_owned())?;
     fs::write(&path, replaced(&page, &table).context("the page has no place for figures")?)?;

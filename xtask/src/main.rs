@@ -8,6 +8,7 @@
 //!   test-packages these, installed in a small system of their own
 //!   bench         measurements beside what a user would take instead
 //!   fuzz          each parser and the engine, on bytes that libFuzzer makes up
+//!   coverage      how much of each package its tests run
 //!   assurance     the table of what was tried, anew
 //!   man           the man pages        ┐ from the definition of the command line
 //!   completions   for five shells      ┘ that also parses it
@@ -17,6 +18,7 @@ mod assurance;
 mod bench;
 mod bpf;
 mod completions;
+mod coverage;
 mod fuzz;
 mod kernels;
 mod man;
@@ -52,6 +54,8 @@ enum Verb {
     TestPackages(package::test::Options),
     /// Run parsers and the engine on bytes that libFuzzer makes up
     Fuzz(fuzz::Options),
+    /// Measure how much of each package its tests run
+    Coverage,
     /// Write the figures of docs/reference/assurance.md anew
     Assurance(assurance::Options),
     /// Measure, beside what a user would take instead
@@ -97,6 +101,7 @@ fn main() -> ExitCode {
         Verb::Bench(Bench::Packet(options)) => bench::packet::run(&options),
         Verb::Bench(Bench::Serve(options)) => bench::serve::run(&options),
         Verb::Fuzz(options) => fuzz::run(&options),
+        Verb::Coverage => coverage::run(),
         Verb::Assurance(options) => assurance::run(&options),
         Verb::Man { dir } => man::write(&dir),
         Verb::Completions { dir } => completions::write(&dir),

@@ -44,6 +44,12 @@ impl Step {
         self
     }
 
+    /// Runs it in another folder than the root of the repository.
+    pub(crate) fn inside(mut self, dir: &Path) -> Self {
+        self.command.current_dir(dir);
+        self
+    }
+
     /// Whether it is there and runs; shows nothing.
     pub(crate) fn works(mut self) -> bool {
         let quiet = self.command.stdout(Stdio::null()).stderr(Stdio::null());

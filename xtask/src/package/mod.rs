@@ -8,6 +8,7 @@
 //!
 //! Beside them lies a bill of materials: `cargo cyclonedx`. Which file goes where in a package is told in `crates/dnsalt/Cargo.toml`.
 
+mod reproduce;
 mod root;
 pub(crate) mod test;
 
@@ -33,6 +34,10 @@ pub(crate) struct Options {
     /// Only these: deb, rpm, static
     #[arg(long, value_name = "KINDS", value_delimiter = ',', default_value = "deb,rpm,static")]
     only: Vec<Kind>,
+
+    /// Build the program that needs nothing a second time, from a clone in another place, and compare
+    #[arg(long)]
+    twice: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -63,6 +68,9 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         alone(&dir)?;
     }
     bill(&dir)?;
+    if options.twice {
+        reproduce::twice(&triple())?;
+    }
     println!("\nMade:");
     let mut made: Vec<_> = fs::read_dir(&dir)?.collect::<Result<_, _>>()?;
     made.sort_by_key(fs::DirEntry::file_name);
@@ -72,10 +80,16 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Builds the program, without symbols.
+/// Builds the program, without symbols, and without the names of this machine's folders.
 fn program(options: &[&str]) -> Step {
     let build = ["rustc", "--locked", "--release", "--package", "dnsalt", "--bin", "dnsalt"];
-    Step::cargo(&[&build[..], options, &["--", "-C", "strip=symbols"]].concat())
+    let step = Step::cargo(&[&build[..], options, &["--", "-C", "strip=symbols"]].concat());
+    reproduce::nameless(step, repository(), &target())
+}
+
+/// What the program that needs nothing is built for.
+fn triple() -> String {
+    format!("{}-unknown-linux-musl", std::env::consts::ARCH)
 }
 
 /// What the packages have beside the program.
@@ -92,7 +106,7 @@ fn beside(release: &Path) -> anyhow::Result<()> {
 /// The program with its C library in it.
 fn alone(dir: &Path) -> anyhow::Result<()> {
     let machine = std::env::consts::ARCH;
-    let triple = format!("{machine}-unknown-linux-musl");
+    let triple = triple();
     program(&["--target", &triple]).run()?;
     let built = target().join(&triple).join("release/dnsalt");
     let name = format!("dnsalt-{}-{machine}-linux-musl", env!("CARGO_PKG_VERSION"));
