@@ -5,7 +5,7 @@
 //! come from, P ports, I query IDs. Who can have a new query asked at once (Kaminsky) never waits, so
 //! that after t seconds the chance is 1 - exp(-D R t / (N P I)): even after ln 2 N P I / (D R).
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Somebody who forges replies without seeing the queries.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -27,7 +27,7 @@ impl Default for Attacker {
 }
 
 /// What a forged reply has to match.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Target {
     /// P: 1 / (chance of the best guess at the port).
     pub ports: f64,
@@ -65,7 +65,7 @@ impl Target {
 }
 
 /// How bad it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
     /// The next value is known, or the attack takes under a minute.

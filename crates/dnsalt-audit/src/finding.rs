@@ -1,9 +1,11 @@
 //! What the tests of a series say.
 
-use serde::Serialize;
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
 
 /// Which half of the salt a finding is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Subject {
     /// The source port.
@@ -15,10 +17,10 @@ pub enum Subject {
 }
 
 /// Something that a good source of ports and IDs does not show.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Finding {
     /// A short name that stays the same, such as `fixed-port`.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// What it is about.
     pub subject: Subject,
     /// One sentence for people.
@@ -31,7 +33,7 @@ pub struct Finding {
 }
 
 /// Why a finding is believed.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Evidence {
     /// The probability of such a sample from a good source, with the number of tests accounted for.
@@ -41,7 +43,7 @@ pub enum Evidence {
 }
 
 /// Predictions of values that were not used to make them.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Predicted {
     /// How many were made.
     pub made: usize,

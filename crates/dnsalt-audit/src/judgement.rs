@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::attack::{Attacker, Target, Verdict};
 use crate::finding::{Evidence, Finding, Subject};
@@ -46,7 +46,7 @@ pub struct Terms {
 }
 
 /// What was found out about one resolver, or about one as one server sees it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Judgement {
     /// How bad it is.
     pub verdict: Verdict,
@@ -65,17 +65,17 @@ pub struct Judgement {
     /// The ports.
     pub ports: Pool,
     /// The old grade of DNS-OARC, by the standard deviation of the ports alone, for comparison.
-    pub oarc: &'static str,
+    pub oarc: Cow<'static, str>,
     /// Letter case.
     pub case: LetterCase,
     /// What the tests found, worst first.
     pub findings: Vec<Finding>,
     /// What this sample could not show.
-    pub untested: Vec<&'static str>,
+    pub untested: Vec<Cow<'static, str>>,
 }
 
 /// A resolver with its judgement.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Judged {
     /// Its address.
     pub address: IpAddr,
@@ -174,10 +174,10 @@ fn of_series(
         more: 0,
         t50: None,
         target,
-        oarc: words::oarc(ports.deviation, series.len()),
+        oarc: words::oarc(ports.deviation, series.len()).into(),
         ports,
         case,
-        untested: words::untested(series, terms.effort),
+        untested: words::untested(series, terms.effort).into_iter().map(Cow::from).collect(),
         findings,
     }
 }
@@ -187,7 +187,7 @@ fn keep_the_plainest(findings: &mut Vec<Finding>) {
     for subject in [Subject::Port, Subject::Id] {
         let about = |f: &Finding| f.subject == subject && f.choices.is_some_and(|c| c <= 16.0);
         if let Some(plain) = findings.iter().position(about) {
-            let name = findings[plain].name;
+            let name = findings[plain].name.clone();
             findings.retain(|f| f.subject != subject || f.name == name);
         }
     }
@@ -218,7 +218,10 @@ fn of_servers(
     if servers < 2 {
         return Vec::new();
     }
-    most.sort_unstable_by_key(|(server, count)| (std::cmp::Reverse(*count), *server));
+    // By their addresses: numbers depend on who else was seen.
+    most.sort_unstable_by_key(|(server, count)| {
+        (std::cmp::Reverse(*count), observed.servers[*server as usize])
+    });
     most.truncate(MOST_SERVERS);
     let tests = most.len() as f64;
     let of_server = |(server, _): (u32, u32)| {
@@ -272,7 +275,7 @@ impl Judgement {
         self.target.ids = self.least(Subject::Id, 65_536.0);
         let t50 = self.target.t50(attacker);
         let mut verdict = Verdict::of(t50);
-        if self.findings.iter().any(|finding| UNNATURAL.contains(&finding.name)) {
+        if self.findings.iter().any(|finding| UNNATURAL.contains(&&*finding.name)) {
             verdict = verdict.min(Verdict::Weak);
         }
         let enough = self.sample >= ENOUGH
@@ -291,33 +294,66 @@ impl Judgement {
     }
 }
 
-/// Weighs all resolvers against each other, and gives each its verdict.
-///
-/// Among a thousand good ones, some look bad by chance. Statistics count where they pass the procedure
-/// of Benjamini and Hochberg (1995) at [`LEVEL`]; predictions are proof and need none.
-pub fn control(judged: &mut [Box<Judged>], attacker: Attacker) {
-    let limit = |chances: Vec<f64>| {
-        let mut chances = chances;
-        chances.sort_unstable_by(f64::total_cmp);
-        let m = chances.len() as f64;
-        let passing = chances.iter().zip(1_u32..).filter(|(p, k)| **p <= f64::from(*k) / m * LEVEL);
-        passing.map(|(_, k)| f64::from(k) / m * LEVEL).fold(0.0, f64::max)
-    };
-    let tested = |j: &Judgement| j.sample >= SOME;
-    let overall = limit(
-        judged.iter().map(|j| &j.overall).filter(|j| tested(j)).map(Judgement::chance).collect(),
-    );
-    let each = judged.iter().flat_map(|j| j.servers.iter().map(|(_, j)| j));
-    let servers = limit(each.filter(|j| tested(j)).map(Judgement::chance).collect());
-    for resolver in judged {
-        resolver.overall.forget_above(overall);
-        resolver.overall.weigh(attacker);
-        for (_, judgement) in &mut resolver.servers {
-            judgement.forget_above(servers);
+/// Findings of statistics are believed up to these chances.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Over all servers.
+    pub overall: f64,
+    /// As single servers see it.
+    pub servers: f64,
+}
+
+impl Limits {
+    /// Of all resolvers together, given the chances of each, see [`Judged::chances`].
+    ///
+    /// Among a thousand good ones, some look bad by chance. Statistics count where they pass the procedure
+    /// of Benjamini and Hochberg (1995) at [`LEVEL`]; predictions are proof and need none.
+    pub fn of(overall: Vec<f64>, servers: Vec<f64>) -> Self {
+        let limit = |mut chances: Vec<f64>| {
+            chances.sort_unstable_by(f64::total_cmp);
+            let m = chances.len() as f64;
+            let passing =
+                chances.iter().zip(1_u32..).filter(|(p, k)| **p <= f64::from(*k) / m * LEVEL);
+            passing.map(|(_, k)| f64::from(k) / m * LEVEL).fold(0.0, f64::max)
+        };
+        Limits { overall: limit(overall), servers: limit(servers) }
+    }
+}
+
+impl Judged {
+    /// The least chance of what statistics found over all servers, and of what they found of each: of
+    /// those with enough queries to be tested.
+    pub fn chances(&self) -> (Option<f64>, Vec<f64>) {
+        let tested = |j: &&Judgement| j.sample >= SOME;
+        let overall = Some(&self.overall).filter(tested).map(Judgement::chance);
+        let servers = self.servers.iter().map(|(_, j)| j).filter(tested);
+        (overall, servers.map(Judgement::chance).collect())
+    }
+
+    /// Gives it its verdict. Once more with lower limits gives what these alone would have given.
+    pub fn weigh(&mut self, limits: Limits, attacker: Attacker) {
+        self.overall.forget_above(limits.overall);
+        self.overall.weigh(attacker);
+        for (_, judgement) in &mut self.servers {
+            judgement.forget_above(limits.servers);
             judgement.weigh(attacker);
         }
-        resolver.servers.sort_by(|(_, a), (_, b)| {
-            a.t50.unwrap_or(f64::INFINITY).total_cmp(&b.t50.unwrap_or(f64::INFINITY))
+        self.servers.sort_by(|(a_address, a), (b_address, b)| {
+            let time = |j: &Judgement| j.t50.unwrap_or(f64::INFINITY);
+            time(a).total_cmp(&time(b)).then(b.sample.cmp(&a.sample)).then(a_address.cmp(b_address))
         });
+    }
+}
+
+/// Weighs all resolvers against each other, and gives each its verdict.
+pub fn control(judged: &mut [Box<Judged>], attacker: Attacker) {
+    let (mut overall, mut servers) = (Vec::new(), Vec::new());
+    for (of_all, of_servers) in judged.iter().map(|judged| judged.chances()) {
+        overall.extend(of_all);
+        servers.extend(of_servers);
+    }
+    let limits = Limits::of(overall, servers);
+    for resolver in judged {
+        resolver.weigh(limits, attacker);
     }
 }

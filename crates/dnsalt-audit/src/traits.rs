@@ -1,6 +1,6 @@
 //! What else protects a resolver, or hurts it: letter case, cookies, identical queries, giving up.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::last::Last;
 use crate::series::Series;
@@ -15,7 +15,7 @@ const SAME_DRAW: u64 = 10_000_000_000;
 const TELLING: u8 = 8;
 
 /// Random case of letters (draft-vixie-dnsext-dns0x20).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LetterCase {
     /// The share of names with eight letters or more that mix their case.
     pub mixed: f64,

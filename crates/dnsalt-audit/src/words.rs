@@ -91,7 +91,7 @@ pub(crate) fn reason(judgement: &Judgement) -> String {
         (false, true) => ", cookies",
         (false, false) => "",
     };
-    let range = if ports.width >= 60_000.0 {
+    let range = if ports.width() >= 60_000.0 {
         "over nearly all ports".to_owned()
     } else {
         format!("from about {} ports", grouped((ports.by_range / 100.0).round() * 100.0))
@@ -102,7 +102,7 @@ pub(crate) fn reason(judgement: &Judgement) -> String {
 /// IDs that are read off a clock.
 pub(crate) fn clock(who: &str, chance: f64) -> Finding {
     Finding {
-        name: "clock-ids",
+        name: "clock-ids".into(),
         subject: Subject::Id,
         sentence: format!(
             "query IDs are read off the clock, as in the stub resolver of {who}: no secret to who knows when a query was sent"
@@ -129,7 +129,7 @@ pub(crate) fn advice(judgement: &Judgement) -> Cow<'static, str> {
     let about = |subject: Subject| {
         let all =
             findings.iter().filter(move |f| f.subject == subject || f.subject == Subject::Both);
-        all.map(|finding| finding.name).next()
+        all.map(|finding| &*finding.name).next()
     };
     let mut parts = Vec::new();
     match about(Subject::Port) {

@@ -83,7 +83,7 @@ fn size(i: usize, of: usize) -> usize {
 
 #[test]
 fn good_series_are_accused_once_in_a_thousand_at_most_and_no_generator_is_named() {
-    const SERIES: usize = 10_000;
+    const SERIES: usize = 4_000;
     const ALLOWED: usize = SERIES / 1000;
     let check = |range: std::ops::Range<usize>| {
         let mut scratch = Scratch::default();

@@ -99,16 +99,18 @@ impl<'a> Message<'a> {
 
     /// The kind of query, 0 for a standard one.
     pub fn opcode(&self) -> u8 {
-        self.flags()[0] >> 3 & 0x0f
+        (self.header[1] >> 11 & 0x0f) as u8
     }
 
     /// The response code, 0 to 15.
     pub fn rcode(&self) -> u8 {
-        self.flags()[1] & 0x0f
+        (self.header[1] & 0x0f) as u8
     }
 
-    fn flags(&self) -> [u8; 2] {
-        self.header[1].to_be_bytes()
+    /// From QR to RCODE: the third and the fourth byte (RFC 1035 section 4.1.1).
+    #[inline]
+    pub fn flags(&self) -> u16 {
+        self.header[1]
     }
 
     /// Questions that there should be: one, as a rule.

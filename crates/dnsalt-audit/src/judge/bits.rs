@@ -19,7 +19,7 @@ pub(super) fn run(series: &Series, draws: &[u16], pool: &Pool, findings: &mut Fi
     let ids = Planes::of(&series.ids[..n]);
     let draws = &draws[..draws.len().min(MOST)];
     let with_ports =
-        pool.width >= PORT_RANGE && pool.distinct * 4 > draws.len() && draws.len() >= 20;
+        pool.width() >= PORT_RANGE && pool.distinct * 4 > draws.len() && draws.len() >= 20;
     let ports = with_ports.then(|| Planes::of(draws));
 
     let skip = biased(&ids, 16, Subject::Id, findings);

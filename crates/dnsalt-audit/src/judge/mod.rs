@@ -112,7 +112,7 @@ impl Findings {
             return false;
         }
         self.list.push(Finding {
-            name,
+            name: name.into(),
             subject,
             sentence: sentence(),
             evidence: Evidence::Chance(chance),
@@ -133,12 +133,12 @@ pub(crate) fn run(series: &Series, scratch: &mut Scratch) -> (Findings, Pool) {
     let (pool, draws) = pools::ports(series, before, scratch, &mut findings);
     pools::ids(series, scratch, &mut findings);
     if series.len() >= 8 {
-        steps::run(series, before, pool.width, scratch, &mut findings);
+        steps::run(series, before, pool.width(), scratch, &mut findings);
     }
     if series.len() >= 20 {
         bits::run(series, &draws, &pool, &mut findings);
         spread::run(series, &draws, &pool, &mut findings);
-        relations::run(series, pool.width, &mut scratch.last, &mut findings);
+        relations::run(series, pool.width(), &mut scratch.last, &mut findings);
     }
     (findings, pool)
 }

@@ -6,7 +6,7 @@
 //! values lie: 26 ports scattered over the whole range show themselves in 30 queries, to which a
 //! standard deviation is blind.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Findings, Scratch};
 use crate::finding::Subject;
@@ -28,7 +28,7 @@ const FEW: usize = 64;
 const IN_FLIGHT: (usize, u64) = (64, 5_000_000_000);
 
 /// What is known of the ports behind the draws.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Pool {
     /// Different ports that were seen.
     pub distinct: usize,
@@ -38,9 +38,6 @@ pub struct Pool {
     pub highest: u16,
     /// Standard deviation, for comparison with older tests.
     pub deviation: f64,
-    /// From lowest to highest, both included.
-    #[serde(skip)]
-    pub(crate) width: f64,
     /// The range that this span comes from, if every port in it is used (the problem of the German
     /// tanks, from both ends).
     pub by_range: f64,
@@ -54,6 +51,13 @@ pub struct Pool {
     pub queries_per_port: f64,
     /// For how long one server saw one port at most, in seconds.
     pub longest_use: f64,
+}
+
+impl Pool {
+    /// From lowest to highest, both included.
+    pub(crate) fn width(&self) -> f64 {
+        f64::from(self.highest.saturating_sub(self.lowest)) + 1.0
+    }
 }
 
 /// The ports of a series.
@@ -147,8 +151,7 @@ fn describe(series: &Series, before: &[u32], scratch: &mut Scratch) -> Pool {
     (pool.lowest, pool.highest) = (lowest, highest);
     // As the old tests had it: of the sample, not of the population.
     pool.deviation = (variance.max(0.0) * n as f64 / (n as f64 - 1.0).max(1.0)).sqrt();
-    pool.width = f64::from(highest - lowest) + 1.0;
-    pool.by_range = if distinct == 1 { 1.0 } else { range(pool.width, n) };
+    pool.by_range = if distinct == 1 { 1.0 } else { range(pool.width(), n) };
     pool.by_pairs = (1.0, None, None);
     pool.draws = n;
     stay(series, before, &mut pool);
@@ -264,15 +267,15 @@ fn narrow(pool: &mut Pool, draws: &[u16], findings: &mut Findings) {
     if n < 4 {
         return;
     }
-    pool.by_range = range(pool.width, n);
-    let share = pool.width / GOOD_RANGE;
+    pool.by_range = range(pool.width(), n);
+    let share = pool.width() / GOOD_RANGE;
     if share >= 1.0 {
         return;
     }
     // The chance that n draws of a range lie within a share of it: n s^(n-1) at most.
     let chance = n as f64 * share.powf(n as f64 - 1.0);
     // With few draws the range may be wider than it looks: the widest that is still likely.
-    let wide = pool.width * (n as f64 / 0.025).powf(1.0 / (n as f64 - 1.0));
+    let wide = pool.width() * (n as f64 / 0.025).powf(1.0 / (n as f64 - 1.0));
     let choices = if n < 20 { wide } else { pool.by_range };
     let (lowest, highest) = (pool.lowest, pool.highest);
     findings.chance("narrow-range", Subject::Port, chance, Some(choices), || {
@@ -301,14 +304,14 @@ fn pairs(pool: &mut Pool, draws: &[u16], scratch: &mut Scratch, findings: &mut F
         (count > 0.0).then(|| pairs / count),
         (least > 0.0).then(|| pairs / least),
     );
-    let chance = poisson_above(count, pairs / pool.width);
+    let chance = poisson_above(count, pairs / pool.width());
     let mut choices = pairs / count.max(1.0);
     if (pool.distinct as f64) < draws.len() as f64 / 2.0 {
         // Nearly all of the pool was seen, and there is no more of it than that.
         choices = choices.min(pool.distinct as f64);
     }
     // A range that is a little uneven, as of an operating system that avoids some ports, is no pool.
-    if choices > 0.5 * pool.width {
+    if choices > 0.5 * pool.width() {
         return;
     }
     let distinct = pool.distinct;

@@ -25,7 +25,7 @@ pub(super) fn run(series: &Series, draws: &[u16], pool: &Pool, findings: &mut Fi
         too_even(ids, findings);
     }
     let draws = &draws[..draws.len().min(MOST)];
-    if pool.width >= PORT_RANGE && pool.distinct * 4 > draws.len() && draws.len() >= 16 * FULL {
+    if pool.width() >= PORT_RANGE && pool.distinct * 4 > draws.len() && draws.len() >= 16 * FULL {
         uneven_ports(draws, pool, findings);
     }
 }
@@ -98,7 +98,7 @@ fn rare_bytes(bytes: &[u32; 256], draws: usize, findings: &mut Findings) {
 fn uneven_ports(ports: &[u16], pool: &Pool, findings: &mut Findings) {
     let mut counts = [0_u32; 16];
     for port in ports {
-        let place = f64::from(port - pool.lowest) / pool.width * 16.0;
+        let place = f64::from(port - pool.lowest) / pool.width() * 16.0;
         counts[(place as usize).min(15)] += 1;
     }
     let chance = chi_square_above(chi_square(&counts), 15.0);

@@ -11,10 +11,10 @@ mod prediction;
 mod tuples;
 mod window;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Bits of min-entropy in each symbol, by each estimator; none where there are too few symbols for it.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MinEntropy {
     /// Section 6.3.1.
     pub most_common_value: f64,

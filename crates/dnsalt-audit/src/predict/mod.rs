@@ -81,7 +81,7 @@ pub(crate) fn run(series: &Series, effort: Effort) -> Option<Finding> {
         format!("{noun} from a generator that foretold {right} of {made}; {PROOF} name it")
     };
     Some(Finding {
-        name: if proven { hit.name } else { "predictable-ids" },
+        name: if proven { hit.name } else { "predictable-ids" }.into(),
         subject: hit.subject,
         sentence,
         evidence: Evidence::Predicted(hit.predicted),

@@ -47,6 +47,40 @@ pub struct Counters {
     pub cookies_missing: u64,
 }
 
+impl Counters {
+    /// A query that was drawn anew. What it has not is not written either: these are other cache lines.
+    #[inline]
+    pub(crate) fn asked(&mut self, edns: Option<u16>, dnssec_ok: bool, cookie: bool) {
+        if let Some(size) = edns {
+            self.edns += 1;
+            self.edns_size_sum += u64::from(size);
+            self.dnssec_ok += u64::from(dnssec_ok);
+            self.cookies += u64::from(cookie);
+        }
+    }
+
+    /// Its right reply: whether it was truncated, and whether its cookie came back, if it had one.
+    #[inline]
+    pub(crate) fn answered(&mut self, micros: u64, truncated: bool, cookie: Option<bool>) {
+        self.answered += 1;
+        self.answer_micros = self.answer_micros.saturating_add(micros);
+        if truncated {
+            self.truncated_replies += 1;
+        }
+        match cookie {
+            Some(true) => self.cookies_returned += 1,
+            Some(false) => self.cookies_missing += 1,
+            None => {}
+        }
+    }
+
+    /// A TCP connection; whether a near miss was its cause.
+    pub(crate) fn opened(&mut self, after_mismatch: bool) {
+        self.tcp_opened += 1;
+        self.tcp_after_mismatch += u64::from(after_mismatch);
+    }
+}
+
 macro_rules! fields {
     ($($name:ident)*) => {
         impl Counters {

@@ -6,8 +6,10 @@
 
 mod counters;
 mod file;
+mod mark;
 mod outstanding;
 mod resolver;
+mod rows;
 mod sample;
 mod shard;
 
@@ -15,6 +17,8 @@ use std::net::IpAddr;
 
 pub use counters::Counters;
 pub use file::StateError;
+pub use mark::Mismatch;
+pub use rows::{Answer, Asked, Collected, Extractor, Row, What};
 pub use sample::Sample;
 pub use shard::Shard;
 
@@ -76,7 +80,7 @@ pub struct Observed<'a> {
     pub span: Option<(u64, u64)>,
     /// Its earliest queries in order, without retransmissions.
     pub samples: &'a [Sample],
-    servers: &'a [Address],
+    pub(crate) servers: &'a [Address],
 }
 
 impl<'a> Observed<'a> {

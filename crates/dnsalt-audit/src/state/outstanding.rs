@@ -10,15 +10,18 @@
 //! the tables of all shards stay in the cache: addresses are kept as hashes, times in units that wrap
 //! after three days.
 
+use super::mark::Mismatch;
 use crate::event::{Event, mix};
 
 /// Places in each table of a shard: a power of two.
-const PLACES: usize = 1 << 12;
+pub(crate) const PLACES: usize = 1 << 12;
 /// Bits of a nanosecond that a time does without: units of 66 µs.
 const TIME_SHIFT: u32 = 16;
 /// After so many units a query is a new one even if it looks like the last, and a reply is a late
 /// one: 30 seconds.
-const PATIENCE: u32 = (30_000_000_000_u64 >> TIME_SHIFT) as u32;
+const PATIENCE: u32 = (PATIENCE_NANOS >> TIME_SHIFT) as u32;
+/// The same in nanoseconds.
+pub(crate) const PATIENCE_NANOS: u64 = 30_000_000_000;
 /// So long after it was asked first, an answered query may be asked again because its reply got
 /// lost: 10 seconds.
 const LOST_REPLY: u32 = (10_000_000_000_u64 >> TIME_SHIFT) as u32;
@@ -55,16 +58,6 @@ struct FromPort {
     answered: bool,
 }
 
-/// What a reply that matches no query got wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Miss {
-    Id,
-    Server,
-    Port,
-    /// It may answer a query that was forgotten, or given up.
-    Late,
-}
-
 /// The tables of one shard.
 #[derive(Clone, Debug)]
 pub(crate) struct Outstanding {
@@ -99,6 +92,11 @@ pub(crate) struct Keyed {
 }
 
 impl Keyed {
+    /// The place of a query that waits: its number in the table.
+    pub(crate) fn place(&self) -> usize {
+        self.exact.0
+    }
+
     /// Given the hashes of client and server.
     pub(crate) fn of(event: &Event, client: u64, server: u64) -> Self {
         const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -173,23 +171,23 @@ impl Outstanding {
     }
 
     /// What a reply got wrong that names no query by server, port and ID.
-    pub(crate) fn miss(&self, reply: Keyed, event: &Event) -> Miss {
+    pub(crate) fn miss(&self, reply: Keyed, event: &Event) -> Mismatch {
         let (place, tag) = reply.by_port;
         let from = &self.by_port[place];
         if from.tag == 0 {
-            return Miss::Port;
+            return Mismatch::Port;
         }
         if from.tag != tag {
-            return Miss::Late; // another port took the place: nothing is known of this one
+            return Mismatch::Late; // another port took the place: nothing is known of this one
         }
         if units(event.time).wrapping_sub(from.time) >= PATIENCE {
-            Miss::Port
+            Mismatch::Port
         } else if from.answered {
-            Miss::Late
+            Mismatch::Late
         } else if from.server == reply.server {
-            Miss::Id
+            Mismatch::Id
         } else {
-            Miss::Server
+            Mismatch::Server
         }
     }
 }

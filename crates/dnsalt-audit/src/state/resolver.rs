@@ -52,6 +52,9 @@ impl Resolver {
         capacity: usize,
         servers: &[Address],
     ) -> Option<u32> {
+        if capacity == 0 {
+            return None;
+        }
         let in_order = self.latest < sample.time;
         if self.samples.len() >= capacity {
             if self.sorted && in_order {

@@ -3,9 +3,10 @@
 
 use hashbrown::HashTable;
 
-use super::counters::Counters;
-use super::outstanding::{Keyed, Miss, NO_SAMPLE, Outstanding, cookie_hash};
+use super::mark::{Mark, Mismatch};
+use super::outstanding::{Keyed, NO_SAMPLE, Outstanding, cookie_hash};
 use super::resolver::Resolver;
+use super::rows::{Asked, Row, What};
 use super::sample::Sample;
 use crate::event::{Address, Event, Kind, QueryTraits, ReplyTraits};
 
@@ -82,9 +83,27 @@ fn place(
 }
 
 impl Shard {
+    /// One that keeps no samples, only what is needed to tell what becomes of packets.
+    pub(super) fn without_samples() -> Self {
+        Shard { capacity: 0, ..Shard::default() }
+    }
+
+    /// Forgets every resolver, but not which queries wait.
+    pub(super) fn forget_all(&mut self) {
+        self.resolvers.clear();
+        self.index.clear();
+        self.servers.clear();
+        self.server_index.clear();
+    }
+
     /// Takes notice of packets, in this order, whose clients belong to this shard, see
     /// [`Event::shard`].
     pub fn observe_all(&mut self, events: &[Event]) {
+        self.observe_and_mark(events, |_, _| ());
+    }
+
+    /// The same, and tells what became of each: given its place among `events`.
+    pub fn observe_and_mark(&mut self, events: &[Event], mut see: impl FnMut(usize, Mark)) {
         if events.len() >= WORTH_WARMING {
             self.outstanding.warm();
             if self.servers.len() / 4 <= events.len() {
@@ -95,14 +114,14 @@ impl Shard {
             }
         }
         let mut found = [None; AHEAD];
-        for events in events.chunks(AHEAD) {
+        for (chunk, events) in events.chunks(AHEAD).enumerate() {
             // Everything is looked up before anything is used: one wait for the memory serves all.
             for (found, event) in found.iter_mut().zip(events) {
                 *found = Some(self.look_up(event));
             }
-            for (found, event) in found.iter().zip(events) {
+            for (i, (found, event)) in found.iter().zip(events).enumerate() {
                 if let Some(found) = found {
-                    self.observe(event, found);
+                    see(chunk * AHEAD + i, self.observe(event, found));
                 }
             }
         }
@@ -119,13 +138,14 @@ impl Shard {
         Found { keyed, resolver: self.known(event.client, hash), server }
     }
 
-    fn observe(&mut self, event: &Event, found: &Found) {
+    #[inline]
+    fn observe(&mut self, event: &Event, found: &Found) -> Mark {
         self.start = self.start.min(event.time);
         // Of those that were new to the look-up, some may be there by now.
         match &event.kind {
             Kind::Query(traits) => {
                 let at = self.place(event, found);
-                self.query(event, traits, found, at);
+                self.query(event, traits, found, at)
             }
             Kind::Reply(traits, fragmented) => {
                 let at = found.resolver.or_else(|| self.known(event.client, event.client.hash()));
@@ -134,20 +154,21 @@ impl Shard {
                 {
                     self.resolvers[at].counters.fragments += 1;
                 }
-                self.reply(event, traits, found.keyed, at);
+                self.reply(event, traits, found.keyed, at)
             }
             Kind::TcpOpened => {
                 let at = self.place(event, found);
-                self.resolvers[at].tcp_opened(event.time);
+                Mark::TcpOpened(self.resolvers[at].tcp_opened(event.time))
             }
             Kind::TcpQuery => {
                 let at = self.place(event, found);
                 self.resolvers[at].counters.tcp_queries += 1;
+                Mark::TcpQuery
             }
         }
     }
 
-    fn query(&mut self, event: &Event, traits: &QueryTraits, found: &Found, at: usize) {
+    fn query(&mut self, event: &Event, traits: &QueryTraits, found: &Found, at: usize) -> Mark {
         let again = self.outstanding.is_retransmission(found.keyed, event);
         let resolver = &mut self.resolvers[at];
         resolver.widen(event.time, event.time);
@@ -155,15 +176,9 @@ impl Shard {
         counters.queries += 1;
         if again {
             counters.retransmissions += 1;
-            return;
+            return Mark::AskedAgain(found.keyed.place());
         }
-        // What is not there is not written either: these are other cache lines.
-        if let Some(size) = traits.edns {
-            counters.edns += 1;
-            counters.edns_size_sum += u64::from(size);
-            counters.dnssec_ok += u64::from(traits.dnssec_ok);
-            counters.cookies += u64::from(traits.cookie.is_some());
-        }
+        counters.asked(traits.edns, traits.dnssec_ok, traits.cookie.is_some());
         let sample = Sample {
             time: event.time,
             server: found.server,
@@ -177,17 +192,69 @@ impl Shard {
         let kept = resolver.keep(sample, self.capacity, &self.servers);
         let (sample, cookie) = (kept.unwrap_or(NO_SAMPLE), cookie_hash(traits.cookie));
         self.outstanding.ask(found.keyed, event, sample, cookie);
+        Mark::Asked(found.keyed.place())
     }
 
-    fn reply(&mut self, event: &Event, traits: &ReplyTraits, keyed: Keyed, at: Option<usize>) {
+    /// Counts what somebody saw and marked, see [`super::Extractor`].
+    pub(super) fn recollect(&mut self, row: &Row) {
+        let at = self.resolver_at(row.resolver, row.resolver.hash());
+        let counters = &mut self.resolvers[at].counters;
+        match row.what {
+            What::Query(asked) => self.recollect_query(row, &asked, at),
+            What::Reply { mismatch, fragmented } => {
+                if let Some(mismatch) = mismatch {
+                    *counters.of_mismatch(mismatch) += 1;
+                }
+                counters.fragments += u64::from(fragmented);
+            }
+            What::TcpOpened { after_mismatch } => counters.opened(after_mismatch),
+            What::TcpQuery => counters.tcp_queries += 1,
+        }
+    }
+
+    fn recollect_query(&mut self, row: &Row, asked: &Asked, at: usize) {
+        let server = self.server(row.server, row.server.hash());
+        let resolver = &mut self.resolvers[at];
+        resolver.widen(row.time, row.time);
+        let counters = &mut resolver.counters;
+        counters.queries += 1;
+        if asked.retransmission {
+            counters.retransmissions += 1;
+            return;
+        }
+        counters.asked(asked.edns, asked.dnssec_ok, asked.cookie);
+        let mut sample = Sample {
+            time: row.time,
+            server,
+            question: row.question,
+            port: row.port,
+            id: row.id,
+            delay: 0,
+            letters: asked.letters,
+            upper: asked.upper,
+        };
+        if let Some(answer) = asked.answer {
+            sample.answer_at(row.time.saturating_add(answer.delay));
+            counters.answered(answer.micros, answer.truncated, answer.cookie);
+            counters.fragments += u64::from(answer.fragmented);
+        }
+        resolver.keep(sample, self.capacity, &self.servers);
+    }
+
+    fn reply(
+        &mut self,
+        event: &Event,
+        traits: &ReplyTraits,
+        keyed: Keyed,
+        at: Option<usize>,
+    ) -> Mark {
         let warm = event.time >= self.start.saturating_add(WARM_UP);
+        let known = at.is_some();
         let resolver = at.map(|at| &mut self.resolvers[at]);
         let Some(asked) = self.outstanding.asked(keyed, event) else {
             let miss = self.outstanding.miss(keyed, event);
-            if let Some(resolver) = resolver.filter(|_| warm) {
-                resolver.missed(event, miss);
-            }
-            return;
+            let Some(resolver) = resolver.filter(|_| warm) else { return Mark::Untold { known } };
+            return resolver.missed(event, miss);
         };
         let right = traits.questionless || asked.question == event.question;
         let (sample, again) = (asked.sample, asked.answered);
@@ -197,33 +264,21 @@ impl Shard {
         if right && !again {
             self.outstanding.answer(keyed, event);
         }
-        let Some(resolver) = resolver else { return };
-        let counters = &mut resolver.counters;
+        let Some(resolver) = resolver else { return Mark::Untold { known } };
         if !right {
-            counters.wrong_question += 1;
-            resolver.near_miss = event.time;
-            return;
+            return resolver.missed(event, Mismatch::Question);
         }
         if again {
-            counters.duplicate_replies += 1;
-            return;
+            return resolver.missed(event, Mismatch::Late);
         }
-        counters.answered += 1;
-        counters.answer_micros = counters.answer_micros.saturating_add(micros);
-        if traits.truncated {
-            counters.truncated_replies += 1;
-        }
-        match cookie {
-            Some(true) => counters.cookies_returned += 1,
-            Some(false) => counters.cookies_missing += 1,
-            None => {}
-        }
+        resolver.counters.answered(micros, traits.truncated, cookie);
         // Samples may have moved since; this one is known by what it is.
         if let Some(sample) = resolver.samples.get_mut(sample as usize)
             && (sample.port, sample.id, sample.delay) == (event.port, event.id, 0)
         {
             sample.answer_at(event.time);
         }
+        Mark::Answered(keyed.place(), micros, cookie)
     }
 
     /// The index of a server, which is new to the list if need be.
@@ -314,25 +369,21 @@ impl Shard {
 }
 
 impl Resolver {
-    fn tcp_opened(&mut self, time: u64) {
-        self.counters.tcp_opened += 1;
-        if self.near_miss > 0 && time < self.near_miss.saturating_add(MOVE_TO_TCP) {
-            self.counters.tcp_after_mismatch += 1;
+    /// Whether a near miss was the cause.
+    fn tcp_opened(&mut self, time: u64) -> bool {
+        let moved = self.near_miss > 0 && time < self.near_miss.saturating_add(MOVE_TO_TCP);
+        self.counters.opened(moved);
+        if moved {
             self.near_miss = 0;
         }
+        moved
     }
 
-    fn missed(&mut self, event: &Event, miss: Miss) {
-        let Counters { wrong_id, wrong_server, wrong_port, duplicate_replies, .. } =
-            &mut self.counters;
-        match miss {
-            Miss::Id => {
-                *wrong_id += 1;
-                self.near_miss = event.time;
-            }
-            Miss::Server => *wrong_server += 1,
-            Miss::Port => *wrong_port += 1,
-            Miss::Late => *duplicate_replies += 1,
+    fn missed(&mut self, event: &Event, mismatch: Mismatch) -> Mark {
+        *self.counters.of_mismatch(mismatch) += 1;
+        if matches!(mismatch, Mismatch::Id | Mismatch::Question) {
+            self.near_miss = event.time;
         }
+        Mark::Mismatch(mismatch)
     }
 }
