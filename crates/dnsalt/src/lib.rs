@@ -11,6 +11,7 @@
 //!              ├─ health          does a name still resolve?
 //!              ├─ query           queries that nobody can have foreseen
 //!              ├─ check           packets to a report
+//!              ├─ fleet           packets to columns, and columns to verdicts (feature `fleet`)
 //!              ├─ probe           the experiment of `prove` and of the lab
 //!              ├─ watch           the live view of `watch`
 //!              └─ race            the attack of the lab, and what it should come to
@@ -24,6 +25,8 @@ mod commands;
 mod configuration;
 mod engine;
 mod exit;
+#[cfg(feature = "fleet")]
+mod fleet;
 mod health;
 mod interfaces;
 mod metrics;

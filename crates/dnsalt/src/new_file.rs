@@ -1,5 +1,6 @@
 //! Files that appear whole or not at all: written under another name, and renamed at the end.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -21,11 +22,28 @@ impl NewFile {
             let file = File::options().write(true).open(path)?;
             return Ok(NewFile { path: path.to_owned(), part: None, file });
         }
-        let mut name = path.file_name().unwrap_or_default().to_owned();
+        Self::part(path, "")
+    }
+
+    /// Begins one that whoever lists the folder passes over until it is finished.
+    #[cfg(feature = "fleet")]
+    pub(crate) fn hidden(path: &Path) -> io::Result<Self> {
+        Self::part(path, ".")
+    }
+
+    fn part(path: &Path, before: &str) -> io::Result<Self> {
+        let mut name = OsString::from(before);
+        name.push(path.file_name().unwrap_or_default());
         name.push(".part");
         let part = path.with_file_name(name);
         let file = File::create(&part)?;
         Ok(NewFile { path: path.to_owned(), part: Some(part), file })
+    }
+
+    /// What it will be called.
+    #[cfg(feature = "fleet")]
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Gives it its name.

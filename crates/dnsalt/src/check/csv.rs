@@ -16,7 +16,7 @@ pub(crate) fn render(report: &Report) -> String {
             Some(_) => format!("{value:.digits$}"),
             None => String::new(),
         };
-        let findings: Vec<&str> = overall.findings.iter().map(|finding| finding.name).collect();
+        let findings: Vec<&str> = overall.findings.iter().map(|finding| &*finding.name).collect();
         let cells = [
             judged.address.to_string(),
             judged.worst().word().to_owned(),
@@ -36,7 +36,7 @@ pub(crate) fn render(report: &Report) -> String {
             overall.ports.lowest.to_string(),
             overall.ports.highest.to_string(),
             format!("{:.0}", overall.ports.deviation),
-            overall.oarc.to_owned(),
+            overall.oarc.to_string(),
             counters.wrong_id.to_string(),
             counters.wrong_question.to_string(),
             counters.wrong_server.to_string(),

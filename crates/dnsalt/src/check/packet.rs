@@ -89,6 +89,15 @@ impl Scope {
     }
 }
 
+/// What a DNS message shows that the audit has no use for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct More {
+    /// The type that is asked for; none where the question cannot be read, or over TCP.
+    pub(crate) qtype: Option<u16>,
+    /// The third and the fourth byte of the message, from QR to RCODE (RFC 1035 section 4.1.1).
+    pub(crate) flags: u16,
+}
+
 /// What a packet is to the audit; one at most is.
 pub(crate) fn event(
     time: u64,
@@ -97,6 +106,18 @@ pub(crate) fn event(
     scope: &Scope,
     totals: &mut Totals,
 ) -> Option<Event> {
+    seen(time, link, frame, scope, totals).map(|(event, _)| event)
+}
+
+/// The same, with what else it shows.
+#[inline]
+pub(crate) fn seen(
+    time: u64,
+    link: LinkType,
+    frame: &[u8],
+    scope: &Scope,
+    totals: &mut Totals,
+) -> Option<(Event, More)> {
     totals.packets += 1;
     match network(link, frame) {
         Ok(Network::Ip(packet)) => of_ip(time, packet, scope, totals),
@@ -112,7 +133,7 @@ pub(crate) fn event(
     }
 }
 
-fn of_ip(time: u64, bytes: &[u8], scope: &Scope, totals: &mut Totals) -> Option<Event> {
+fn of_ip(time: u64, bytes: &[u8], scope: &Scope, totals: &mut Totals) -> Option<(Event, More)> {
     let Ok(packet) = Packet::parse(bytes) else {
         totals.malformed += 1;
         return None;
@@ -133,7 +154,7 @@ fn of_ip(time: u64, bytes: &[u8], scope: &Scope, totals: &mut Totals) -> Option<
         _ => return None,
     };
     if let Ok(found) = event {
-        found.map(|found| found.event(time, &packet, scope))
+        found.map(|found| (found.event(time, &packet, scope), found.more))
     } else {
         totals.malformed += 1;
         None
@@ -148,13 +169,14 @@ struct Found {
     kind: Kind,
     /// Whether it went from the client to the server.
     forth: bool,
+    more: More,
 }
 
 impl Found {
-    fn event(self, time: u64, packet: &Packet<'_>, scope: &Scope) -> Event {
+    fn event(&self, time: u64, packet: &Packet<'_>, scope: &Scope) -> Event {
         let (client, server) = (packet.src().into(), packet.dst().into());
         let (client, server) = if self.forth { (client, server) } else { (server, client) };
-        let Found { port, id, question, kind, .. } = self;
+        let Found { port, id, question, kind, .. } = *self;
         let client = scope.client(client);
         Event { time, client, server, port, id, question, kind }
     }
@@ -178,19 +200,19 @@ fn of_udp(
         return Ok(None);
     }
     let id = message.id();
+    let (question, letters, qtype) = question(&message, udp.payload());
+    let more = More { qtype, flags: message.flags() };
     if reply {
         totals.replies += 1;
-        let (question, _) = question(&message, udp.payload());
         let traits = ReplyTraits {
             truncated: message.is_truncated(),
             questionless: message.questions() == 0,
             cookie: message.edns().and_then(|edns| edns.cookie()).filter(|c| c.1).map(|c| c.0),
         };
         let kind = Kind::Reply(traits, transport.fragmented);
-        return Ok(Some(Found { port: udp.dst_port(), id, question, kind, forth: false }));
+        return Ok(Some(Found { port: udp.dst_port(), id, question, kind, forth: false, more }));
     }
     totals.queries += 1;
-    let (question, letters) = question(&message, udp.payload());
     let edns = message.edns();
     let kind = Kind::Query(QueryTraits {
         letters: letters.letters,
@@ -199,7 +221,7 @@ fn of_udp(
         dnssec_ok: edns.is_some_and(|edns| edns.dnssec_ok),
         cookie: edns.and_then(|edns| edns.cookie()).map(|(cookie, _)| cookie),
     });
-    Ok(Some(Found { port: udp.src_port(), id, question, kind, forth: true }))
+    Ok(Some(Found { port: udp.src_port(), id, question, kind, forth: true, more }))
 }
 
 fn of_tcp(
@@ -223,21 +245,19 @@ fn of_tcp(
         }
     };
     totals.tcp_queries += u64::from(query);
-    Ok(Some(Found { port: tcp.src_port(), id: 0, question: 0, kind, forth: true }))
+    let more = More::default();
+    Ok(Some(Found { port: tcp.src_port(), id: 0, question: 0, kind, forth: true, more }))
 }
 
-/// A hash of the question and the letters of its name. Of a question that is cut, too long or
+/// A hash of the question, the letters of its name, and its type. Of a question that is cut, too long or
 /// compressed, all that there is stands for it.
-fn question(message: &Message<'_>, bytes: &[u8]) -> (u32, Letters) {
-    match message.question() {
-        Ok(question) => {
-            let letters = question.name.letters();
-            let kind = u64::from(question.qtype) << 16 | u64::from(question.qclass);
-            let hash = letters.hash ^ kind.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            (((hash ^ hash >> 32) & 0xffff_ffff) as u32, letters)
-        }
-        Err(_) => {
-            ((Letters::of(&bytes[DNS_HEADER..]).hash & 0xffff_ffff) as u32, Letters::default())
-        }
-    }
+fn question(message: &Message<'_>, bytes: &[u8]) -> (u32, Letters, Option<u16>) {
+    let Ok(question) = message.question() else {
+        let hash = Letters::of(&bytes[DNS_HEADER..]).hash;
+        return ((hash & 0xffff_ffff) as u32, Letters::default(), None);
+    };
+    let letters = question.name.letters();
+    let kind = u64::from(question.qtype) << 16 | u64::from(question.qclass);
+    let hash = letters.hash ^ kind.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (((hash ^ hash >> 32) & 0xffff_ffff) as u32, letters, Some(question.qtype))
 }

@@ -91,6 +91,6 @@ impl Report {
 }
 
 /// A name without queries, only replies or TCP, has nothing to judge, unless it asked over TCP.
-fn has_asked(observed: &Observed<'_>) -> bool {
+pub(crate) fn has_asked(observed: &Observed<'_>) -> bool {
     observed.counters.queries + observed.counters.tcp_queries > 0
 }

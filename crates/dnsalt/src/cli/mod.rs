@@ -55,6 +55,15 @@ pub(crate) enum Command {
     Watch(WatchArgs),
     /// Tell from captures, or live, who asks predictably and how bad it is
     Check(CheckArgs),
+    /// Write the queries of captures as Parquet, to be judged elsewhere: by `judge`, or in SQL
+    ///
+    /// One row for each query with its reply, and for each reply that is none of a query. All files appear, or
+    /// none; the same captures give files of the same names.
+    Extract(ExtractArgs),
+    /// Judge rows of `extract`: one worker of many
+    ///
+    /// Reads Arrow record batches whose rows are grouped by resolver, and writes one row for each resolver.
+    Judge(JudgeArgs),
     /// Show on the wire which ports queries leave from
     Prove(ProveArgs),
     /// Answer for a zone of one's own, and judge who resolves through it: a port test
@@ -243,31 +252,11 @@ pub(crate) struct CheckArgs {
     #[arg(long, value_name = "STATE", num_args = 1..)]
     pub(crate) merge: Vec<PathBuf>,
 
-    /// Ports that DNS is asked on
-    #[arg(long, value_name = "PORT", value_delimiter = ',', value_parser = port, default_value = "53")]
-    pub(crate) dns_port: Vec<u16>,
+    #[command(flatten)]
+    pub(crate) scope: ScopeArgs,
 
-    /// All addresses of this prefix are one client's: for who draws its source address
-    #[arg(long, value_name = "PREFIX", value_delimiter = ',')]
-    pub(crate) one_client: Vec<Prefix>,
-
-    /// What the attacker sends: bits a second in packets of 100 bytes (100Mbit), or packets (50000pps)
-    #[arg(long, value_name = "RATE", value_parser = rate, default_value = "100Mbit",
-          help_heading = "Judgement")]
-    pub(crate) attacker: f64,
-
-    /// Servers that the right reply may come from, which the attacker has to guess
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..),
-          default_value = "1", help_heading = "Judgement")]
-    pub(crate) servers: u16,
-
-    /// Look harder: generators of several worker threads, long lags; takes seconds for each client
-    #[arg(long, help_heading = "Judgement")]
-    pub(crate) deep: bool,
-
-    /// Also estimate the min-entropy by NIST SP 800-90B: a side number, never the verdict
-    #[arg(long, help_heading = "Judgement")]
-    pub(crate) min_entropy: bool,
+    #[command(flatten)]
+    pub(crate) terms: JudgementArgs,
 
     /// List and explain all clients
     #[arg(long, help_heading = "Output")]
@@ -292,6 +281,82 @@ pub(crate) struct CheckArgs {
     /// Threads to read and judge with [default: one for each core]
     #[arg(long, value_name = "N", value_parser = threads)]
     pub(crate) threads: Option<usize>,
+}
+
+/// Which packets are looked at, and whose they are.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ScopeArgs {
+    /// Ports that DNS is asked on
+    #[arg(long, value_name = "PORT", value_delimiter = ',', value_parser = port, default_value = "53")]
+    pub(crate) dns_port: Vec<u16>,
+
+    /// All addresses of this prefix are one client's: for who draws its source address
+    #[arg(long, value_name = "PREFIX", value_delimiter = ',')]
+    pub(crate) one_client: Vec<Prefix>,
+}
+
+/// How to judge.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct JudgementArgs {
+    /// What the attacker sends: bits a second in packets of 100 bytes (100Mbit), or packets (50000pps)
+    #[arg(long, value_name = "RATE", value_parser = rate, default_value = "100Mbit",
+          help_heading = "Judgement")]
+    pub(crate) attacker: f64,
+
+    /// Servers that the right reply may come from, which the attacker has to guess
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..),
+          default_value = "1", help_heading = "Judgement")]
+    pub(crate) servers: u16,
+
+    /// Look harder: generators of several worker threads, long lags; takes seconds for each client
+    #[arg(long, help_heading = "Judgement")]
+    pub(crate) deep: bool,
+
+    /// Also estimate the min-entropy by NIST SP 800-90B: a side number, never the verdict
+    #[arg(long, help_heading = "Judgement")]
+    pub(crate) min_entropy: bool,
+}
+
+/// Captures into columns.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ExtractArgs {
+    /// Capture files (pcap, pcapng, .gz, .zst), folders of them, or - for standard input
+    #[arg(value_name = "FILE", required = true)]
+    pub(crate) files: Vec<PathBuf>,
+
+    /// Where to: a folder for each hour, and in it one for each of 16 parts of the resolvers
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+
+    #[command(flatten)]
+    pub(crate) scope: ScopeArgs,
+
+    /// Print JSON
+    #[arg(long, help_heading = "Output")]
+    pub(crate) json: bool,
+
+    /// Threads to read and write with [default: one for each core]
+    #[arg(long, value_name = "N", value_parser = threads)]
+    pub(crate) threads: Option<usize>,
+}
+
+/// Columns into verdicts.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct JudgeArgs {
+    /// Arrow IPC streams on standard input and output
+    #[arg(long, required = true)]
+    pub(crate) arrow: bool,
+
+    /// Read verdicts instead, of all resolvers, and print the chances up to which statistics count
+    #[arg(long, conflicts_with = "control")]
+    pub(crate) limits: bool,
+
+    /// Read verdicts instead, and weigh them once more by these chances, as --limits printed them
+    #[arg(long, value_name = "JSON")]
+    pub(crate) control: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) terms: JudgementArgs,
 }
 
 fn threads(text: &str) -> Result<usize, String> {

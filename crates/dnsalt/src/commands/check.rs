@@ -8,15 +8,16 @@ use anyhow::Context as _;
 use dnsalt_audit::attack::Attacker;
 use dnsalt_audit::judgement::Terms;
 use dnsalt_audit::predict::Effort;
+use dnsalt_audit::state::State;
 use dnsalt_capture::PortFilter;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::check::across::Effect;
 use crate::check::packet::Scope;
-use crate::check::read::{self, Reading};
+use crate::check::read::{self, Loss, Reading};
 use crate::check::report::Report;
 use crate::check::{across, csv, html, live, text};
-use crate::cli::CheckArgs;
+use crate::cli::{CheckArgs, JudgementArgs, ScopeArgs};
 use crate::exit::{Failure, Outcome, Verdict};
 use crate::new_file::NewFile;
 use crate::output;
@@ -35,16 +36,14 @@ pub(crate) fn run(args: &CheckArgs) -> Outcome {
         return Err(Failure::Usage("nothing to check: name capture files, or --iface NAME".into()));
     }
     if args.iface.is_some()
-        && let Err(error) = PortFilter::new(&args.dns_port)
+        && let Err(error) = PortFilter::new(&args.scope.dns_port)
     {
         return Err(Failure::Usage(format!("--dns-port: {error}")));
     }
-    let threads = args
-        .threads
-        .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
+    let threads = threads(args.threads);
     // Before the work, so that it is not lost for a wrong name.
     let outputs = Outputs::begin(args)?;
-    let mut reading = Reading::new(scope(args), threads);
+    let mut reading = Reading::new(State::default(), scope(&args.scope), threads);
     for path in &args.merge {
         merge(&mut reading, path)?;
     }
@@ -55,7 +54,8 @@ pub(crate) fn run(args: &CheckArgs) -> Outcome {
     bar.finish_and_clear();
     let mut dropped = None;
     if let Some(interface) = &args.iface {
-        dropped = Some(live::watch(&mut reading, interface.as_str(), &args.dns_port, args.time)?);
+        dropped =
+            Some(live::watch(&mut reading, interface.as_str(), &args.scope.dns_port, args.time)?);
     }
     finish(args, reading, outputs, dropped, threads)
 }
@@ -91,7 +91,7 @@ fn finish(
         state.finish().context("writing the state")?;
     }
     let keep = outputs.html.is_some();
-    let mut report = Report::of(&mut reading.state, terms(args), threads, keep);
+    let mut report = Report::of(&mut reading.state, terms(&args.terms), threads, keep);
     report.dropped = dropped;
     let read = !args.files.is_empty() || args.iface.is_some();
     report.totals = read.then_some(reading.totals);
@@ -108,27 +108,37 @@ fn finish(
     } else {
         output::print(&text::render(&report, args.all))?;
     }
-    if let Some(loss) = report.losses.first() {
-        let more = report.losses.len() - 1;
-        let others = if more > 0 { format!(" (and {more} more)") } else { String::new() };
-        return Err(Failure::CouldNot(anyhow::anyhow!("{}: {}{others}", loss.file, loss.why)));
-    }
+    without_losses(&report.losses)?;
     Ok(if report.weak() { Verdict::Weak } else { Verdict::Fine })
 }
 
-fn scope(args: &CheckArgs) -> Scope {
+/// What could not be read is told at the end, and decides how we end.
+pub(super) fn without_losses(losses: &[Loss]) -> anyhow::Result<()> {
+    let Some(loss) = losses.first() else { return Ok(()) };
+    let more = losses.len() - 1;
+    let others = if more > 0 { format!(" (and {more} more)") } else { String::new() };
+    anyhow::bail!("{}: {}{others}", loss.file, loss.why)
+}
+
+pub(super) fn scope(args: &ScopeArgs) -> Scope {
     Scope::new(&args.dns_port).with_one_client(&args.one_client)
 }
 
-fn terms(args: &CheckArgs) -> Terms {
+pub(super) fn terms(args: &JudgementArgs) -> Terms {
     let effort = if args.deep { Effort::Deep } else { Effort::Normal };
     let attacker = Attacker { rate: args.attacker, servers: f64::from(args.servers) };
     Terms { attacker, effort, min_entropy: args.min_entropy }
 }
 
+/// So many threads, or one for each core.
+pub(super) fn threads(wanted: Option<usize>) -> usize {
+    let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    wanted.unwrap_or_else(cores)
+}
+
 /// What a NAT does to ports, seen from both sides.
 fn across(args: &CheckArgs, inside: &Path, outside: &Path) -> Outcome {
-    let across = across::compare(inside, outside, &scope(args), terms(args))?;
+    let across = across::compare(inside, outside, &scope(&args.scope), terms(&args.terms))?;
     if args.json {
         output::print_json(&across)?;
     } else {
@@ -155,7 +165,7 @@ fn merge(reading: &mut Reading, path: &Path) -> anyhow::Result<()> {
 }
 
 /// A bar for much to read on a terminal, hidden else.
-fn progress(files: &[PathBuf]) -> ProgressBar {
+pub(super) fn progress(files: &[PathBuf]) -> ProgressBar {
     let bytes = read::bytes(files);
     if bytes < LARGE || !io::stderr().is_terminal() {
         return ProgressBar::hidden();

@@ -4,6 +4,10 @@ mod check;
 mod config;
 mod confirm;
 pub(crate) mod down;
+#[cfg(feature = "fleet")]
+mod extract;
+#[cfg(feature = "fleet")]
+mod judge;
 mod lab;
 mod prove;
 mod rules;
@@ -34,6 +38,14 @@ pub(crate) fn run(cli: Cli) -> Outcome {
         Command::Status(args) => status::run(&args, &state_dir),
         Command::Watch(args) => watch::run(&args, &state_dir),
         Command::Check(args) => check::run(&args),
+        #[cfg(feature = "fleet")]
+        Command::Extract(args) => extract::run(&args),
+        #[cfg(feature = "fleet")]
+        Command::Judge(args) => judge::run(&args),
+        #[cfg(not(feature = "fleet"))]
+        Command::Extract(_) | Command::Judge(_) => Err(Failure::CouldNot(anyhow::anyhow!(
+            "this dnsalt was built without Parquet and Arrow; build it with `cargo build --release --features fleet`"
+        ))),
         Command::Prove(args) => prove::run(&args),
         Command::Serve(args) => serve::run(&args),
         Command::Rules(args) => rules::run(&args),
