@@ -24,6 +24,10 @@ use crate::{completions, man};
 /// How big the program that needs nothing may get: gateways have little room.
 const ROOM: u64 = 12_000_000;
 
+/// What is in the packages beside the default. The program that needs nothing is for gateways, which have little
+/// room: it has no Parquet.
+const FEATURES: &str = "fleet";
+
 /// What to make, and where to.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -54,7 +58,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let to = dir.to_str().context("the folder's name is not UTF-8")?;
     let wants = |kind| options.only.contains(&kind);
     if wants(Kind::Deb) || wants(Kind::Rpm) {
-        program(&[]).run()?;
+        program(&["--features", FEATURES]).run()?;
         beside(&target().join("release"))?;
     }
     if wants(Kind::Deb) {
@@ -121,7 +125,12 @@ const BILL: &str = "bill-of-materials";
 /// The bill of materials of the program (`CycloneDX`): every crate in it, with version, licence and hash.
 fn bill(dir: &Path) -> anyhow::Result<()> {
     let triple = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
-    let args = ["cyclonedx", "--format", "json", "--override-filename", BILL, "--target", &triple];
+    let args = [
+        &["cyclonedx", "--format", "json", "--override-filename", BILL, "--target", &triple][..],
+        // Of the packages, which have more in them than the program alone.
+        &["--features", FEATURES],
+    ]
+    .concat();
     let made = Step::program("cargo-cyclonedx", &args).run();
     let text = fs::read_to_string(repository().join(format!("crates/dnsalt/{BILL}.json")));
     let crates = fs::read_dir(repository().join("crates"))?.flatten().map(|entry| entry.path());
