@@ -41,6 +41,7 @@ def session(master: str | None, options: dict[str, str], verbose: bool) -> Spark
     settings = {
         "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={log.as_uri()} -Ddnsalt.fleet.log={level}",
         "spark.ui.showConsoleProgress": "false",
+        "spark.sql.parquet.compression.codec": "zstd",
         "spark.sql.execution.arrow.maxRecordsPerBatch": "8192",
         **options,
     }
@@ -122,9 +123,7 @@ def judge(
 ) -> DataFrame:
     """The verdict of each resolver, as one dnsalt that had all packets would give it."""
     schema = verdict_schema(dnsalt)
-    by_resolver = (
-        rows.repartition(partitions, "resolver") if partitions else rows.repartition("resolver")
-    )
+    by_resolver = rows.repartition(partitions or parts_of(spark, rows), "resolver")
     ordered = by_resolver.sortWithinPartitions("resolver", "time_ns")
     # Each by itself first: what statistics found is weighed when all chances are known.
     alone = ordered.mapInArrow(how.rows, schema).persist(StorageLevel.DISK_ONLY)
@@ -136,6 +135,14 @@ def judge(
     control = functools.partial(weigh, how, limits)
     weighed = alone.where(~certain).mapInArrow(control, schema)
     return alone.where(certain).unionByName(weighed)
+
+
+def parts_of(spark: SparkSession, rows: DataFrame) -> int:
+    """Parts that resolvers are cut into: some for each core, and small enough to be sorted in memory.
+
+    What Spark reads at once of an extract becomes several times as much when it is unpacked.
+    """
+    return max(2 * spark.sparkContext.defaultParallelism, 4 * rows.rdd.getNumPartitions())
 
 
 def weigh(how: Judge, limits: str, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

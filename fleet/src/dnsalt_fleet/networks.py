@@ -12,6 +12,8 @@ from pyspark.sql import functions as F
 
 from dnsalt_fleet import FleetError
 
+#: From bad to good, as dnsalt sorts its reports.
+VERDICTS = ("broken", "weak", "unknown", "fair", "strong")
 #: Lengths of prefixes by family, as they are delegated to a site.
 LENGTHS = {4: 24, 6: 48}
 
@@ -74,10 +76,9 @@ def with_networks(verdicts: DataFrame, by: str, table: Table | None) -> DataFram
 
 def summary(verdicts: DataFrame) -> DataFrame:
     """One row for each network, worst first."""
-    count = lambda word: F.count_if(F.col("verdict") == word).alias(word)  # noqa: E731
     by_network = verdicts.groupBy("network").agg(
         F.count("*").alias("resolvers"),
-        *[count(word) for word in ("broken", "weak", "unknown", "fair", "strong")],
+        *[F.count_if(F.col("verdict") == word).alias(word) for word in VERDICTS],
         F.sum("queries").alias("queries"),
         F.min("bits").alias("least_bits"),
         F.percentile("bits", 0.5).alias("median_bits"),

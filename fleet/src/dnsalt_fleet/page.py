@@ -6,7 +6,8 @@ import importlib.resources
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-VERDICTS = ("broken", "weak", "unknown", "fair", "strong")
+from dnsalt_fleet.networks import VERDICTS
+
 COLOURS = {"broken": "#b3261e", "weak": "#e07b39", "unknown": "#9aa0a6", "fair": "#5b8def", "strong": "#2e7d32"}
 #: Bits of the histogram: what a forger has to guess, from nothing to port, ID, case and cookie.
 BARS = 50
@@ -120,7 +121,7 @@ def table_of_networks(by: str, networks: Sequence[Mapping[str, Any]]) -> str:
         numbers = [network["resolvers"], *[network[word] for word in VERDICTS], network["queries"]]
         cells = [f'<td class="n">{number or 0:,}</td>' for number in numbers]
         cells += [
-            f'<td class="n">{"–" if network[key] is None else format(network[key], ".1f")}</td>'
+            f'<td class="n">{bits_of(network[key])}</td>'
             for key in ("least_bits", "median_bits")
         ]
         rows.append(f"<tr><td>{html.escape(network['network'])}</td>{''.join(cells)}</tr>")
@@ -129,6 +130,10 @@ def table_of_networks(by: str, networks: Sequence[Mapping[str, Any]]) -> str:
         f'<h2>{title}</h2><div class="wide"><table><tr><th>{"network" if by != "resolver" else "resolver"}</th>{heads}</tr>'
         f"{''.join(rows)}</table></div>"
     )
+
+
+def bits_of(bits: float | None) -> str:
+    return "–" if bits is None else f"{bits:.1f}"
 
 
 def what_changed(changed: Mapping[str, int], changes: Sequence[Mapping[str, Any]]) -> str:
@@ -141,11 +146,10 @@ def what_changed(changed: Mapping[str, int], changes: Sequence[Mapping[str, Any]
     told = "; ".join(f"{changed[key]:,} {word}" for key, word in words.items() if changed.get(key))
     rows = []
     for one in changes:
-        number = lambda bits: "–" if bits is None else f"{bits:.1f}"  # noqa: E731
         rows.append(
             f"<tr><td>{html.escape(one['resolver'])}</td><td>{html.escape(one['network'] or '')}</td>"
             f"<td>{one['verdict_before'] or '–'}</td><td>{one['verdict'] or '–'}</td>"
-            f'<td class="n">{number(one["bits_before"])}</td><td class="n">{number(one["bits"])}</td></tr>'
+            f'<td class="n">{bits_of(one["bits_before"])}</td><td class="n">{bits_of(one["bits"])}</td></tr>'
         )
     heads = "<tr><th>resolver</th><th>network</th><th>before</th><th>now</th><th class='n'>bits before</th><th class='n'>now</th></tr>"
     table = f'<div class="wide"><table>{heads}{"".join(rows)}</table></div>' if rows else ""

@@ -12,8 +12,6 @@ from pyspark.sql import functions as F
 
 from dnsalt_fleet import FleetError, judging, networks, page, trend
 
-#: From bad to good, as dnsalt sorts its reports.
-ORDER = ("broken", "weak", "unknown", "fair", "strong")
 #: Networks and changes that the page shows.
 SHOWN = 25
 
@@ -57,9 +55,15 @@ def run(job: Job) -> dict[str, int]:
 
 
 def cause(error: Exception) -> str:
-    """What went wrong, in one line: what a worker said of it, if one did."""
-    said = re.findall(r"FleetError: (.+)|^(\w*(?:Error|Exception): .+)", str(error), re.MULTILINE)
-    return "".join(said[-1]) if said else judging.first_line(error)
+    """What went wrong, in one line: what a worker said of it, or what was at the bottom of it."""
+    text = str(error)
+    inner = getattr(error, "java_exception", None)
+    while inner is not None:
+        text += f"\n{inner.toString()}"
+        inner = inner.getCause()
+    said = re.findall(r"FleetError: (.+)", text)
+    said = said or re.findall(r"^[\w.$]*?(\w+(?:Error|Exception): .+)", text, re.MULTILINE)
+    return said[-1] if said else judging.first_line(error)
 
 
 def in_session(spark: SparkSession, job: Job, table: networks.Table | None) -> dict[str, int]:
@@ -67,7 +71,7 @@ def in_session(spark: SparkSession, job: Job, table: networks.Table | None) -> d
     how, own = judging.prepare(spark, job.dnsalt, job.options)
     rows = judging.extracts(spark, job.paths)
     judged = judging.judge(spark, rows, how, own, job.partitions)
-    rank = F.array_position(F.array(*[F.lit(word) for word in ORDER]), F.col("verdict"))
+    rank = F.array_position(F.array(*[F.lit(word) for word in networks.VERDICTS]), F.col("verdict"))
     ordered = networks.with_networks(judged, job.by, table).orderBy(
         rank, F.asc_nulls_last("t50_seconds"), F.desc("queries"), "resolver"
     )
@@ -126,5 +130,5 @@ def as_dicts(frame: DataFrame) -> list[dict[str, Any]]:
 
 
 def tell(counts: dict[str, int], out: str) -> None:
-    told = ", ".join(f"{counts[word]:,} {word}" for word in ORDER if counts.get(word))
+    told = ", ".join(f"{counts[word]:,} {word}" for word in networks.VERDICTS if counts.get(word))
     print(f"{sum(counts.values()):,} resolvers: {told or 'none'}. Written to {out}")

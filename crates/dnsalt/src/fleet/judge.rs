@@ -37,7 +37,7 @@ pub(crate) fn rows(input: impl Read, output: impl Write, terms: Terms) -> anyhow
         let columns = Batch::of(&batch)?;
         for at in 0..batch.num_rows() {
             let resolver = columns.resolver(at).with_context(|| format!("row {count}"))?;
-            let address = judge.turn_to(resolver)?;
+            let address = judge.turn_to(resolver).with_context(|| format!("row {count}"))?;
             let place = || format!("row {count}, of {resolver}");
             let row = columns.row(at, address).with_context(place)?;
             judge.collected.add(&row);

@@ -198,7 +198,7 @@ fn properties() -> WriterProperties {
     let mut properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .set_max_row_group_row_count(Some(GROUP))
-        .set_created_by(format!("dnsalt {}", env!("CARGO_PKG_VERSION")))
+        .set_created_by(format!("dnsalt version {}", env!("CARGO_PKG_VERSION")))
         .set_key_value_metadata(Some(vec![about("dnsalt.columns", columns::VERSION)]));
     // Numbers that hardly come twice have no use for a dictionary.
     for column in ["time_ns", "id", "question", "reply_delay_ns"] {
