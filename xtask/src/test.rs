@@ -25,6 +25,7 @@ pub(crate) fn run(options: Options) -> anyhow::Result<()> {
         tests(options, &["--lib", "--bins"], &mut skipped)?;
     } else {
         style(&mut skipped)?;
+        musl(&mut skipped)?;
         bpf::check()?;
         tests(options, &[], &mut skipped)?;
         let doc = Step::cargo(&["doc", "--workspace", "--no-deps", "--locked"]);
@@ -59,6 +60,23 @@ fn style(skipped: &mut Vec<String>) -> anyhow::Result<()> {
         skipped.push("the lints of the scripts (no shellcheck)".to_owned());
     }
     Ok(())
+}
+
+/// Types of libc differ in musl, with which the program that needs nothing is built: whether crates that use
+/// them still fit. Those that want a C compiler for it are left to `package`.
+fn musl(skipped: &mut Vec<String>) -> anyhow::Result<()> {
+    let triple = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
+    let there = Step::program("rustc", &["--print", "target-libdir", "--target", &triple]).output();
+    let folder = String::from_utf8_lossy(&there.unwrap_or_default()).trim().to_owned();
+    if !std::path::Path::new(&folder).is_dir() {
+        skipped.push(format!("the check with musl (no Rust for {triple})"));
+        return Ok(());
+    }
+    let mut args = vec!["check", "--locked", "--target", &triple];
+    for package in ["dnsalt-bpf", "dnsalt-lab", "dnsalt-nat", "dnsalt-serve"] {
+        args.extend(["--package", package]);
+    }
+    Step::cargo(&args).run()
 }
 
 /// The tests, which say themselves when they skip.

@@ -6,7 +6,6 @@ use std::io;
 use std::mem::zeroed;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
-use std::time::Duration;
 
 use crate::{Host, LabError};
 
@@ -80,8 +79,9 @@ impl Socket {
         let flags = if waits { libc::MSG_WAITFORONE } else { libc::MSG_DONTWAIT };
         let nothing = std::ptr::null_mut();
         let (fd, first) = (self.inward.as_raw_fd(), messages.as_mut_ptr());
+        // The flags have another type in musl.
         // SAFETY: the messages point to rooms and vectors that live until it returns.
-        let got = unsafe { libc::recvmmsg(fd, first, BATCH as libc::c_uint, flags, nothing) };
+        let got = unsafe { libc::recvmmsg(fd, first, BATCH as libc::c_uint, flags as _, nothing) };
         if got < 0 {
             let error = io::Error::last_os_error();
             let none = [io::ErrorKind::WouldBlock, io::ErrorKind::Interrupted];
@@ -106,8 +106,7 @@ fn open(interface: &str) -> io::Result<(OwnedFd, OwnedFd)> {
     set(&inward, libc::SOL_PACKET, libc::PACKET_IGNORE_OUTGOING, &1)?;
     set(&inward, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, &BUFFER)?;
     set(&out, libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, &BUFFER)?;
-    let patience = Duration::from_millis(20).as_micros() as libc::suseconds_t;
-    let patience = libc::timeval { tv_sec: 0, tv_usec: patience };
+    let patience = libc::timeval { tv_sec: 0, tv_usec: 20_000 };
     set(&inward, libc::SOL_SOCKET, libc::SO_RCVTIMEO, &patience)?;
     // SAFETY: all zero is a value of the structure.
     let mut address: libc::sockaddr_ll = unsafe { zeroed() };
