@@ -19,10 +19,12 @@ EXECUTOR = b"CoarseGrainedExecutorBackend"
 PATIENCE = 120.0
 
 
-def until(what: str, done: Callable[[], Any]) -> Any:
-    """Waits for something, which is told if it does not come."""
+def until(what: str, done: Callable[[], Any], job: subprocess.Popen[str] | None = None) -> Any:
+    """Waits for something, which is told if it does not come, or if the job ended before."""
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
+        if job is not None and job.poll() is not None:
+            raise AssertionError(f"waited for {what}: {job.communicate()}")
         found = done()
         if found:
             return found

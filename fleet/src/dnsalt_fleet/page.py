@@ -67,7 +67,7 @@ def verdicts(counts: Mapping[str, int]) -> str:
 
 
 def percent(share: float) -> str:
-    return f"{100 * share:.2g} %" if 0 < share < 0.1 else f"{100 * share:.1f} %"
+    return f"{100 * share:.2g} %" if share < 0.1 else f"{100 * share:.1f} %"
 
 
 def histogram(bits: Mapping[int, Mapping[str, int]]) -> str:

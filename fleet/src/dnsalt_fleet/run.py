@@ -43,7 +43,10 @@ def run(job: Job) -> dict[str, int]:
         raise FleetError(f"{job.html}: there is no such folder")
     master = job.master or (None if "SPARK_ENV_LOADED" in os.environ else "local")
     warnings.filterwarnings("ignore", module="pyspark")
-    spark = judging.session(master, job.settings, job.verbose)
+    try:
+        spark = judging.session(master, job.settings, job.verbose)
+    except Exception as error:
+        raise FleetError(f"Spark does not start: {cause(error)}") from error
     try:
         return in_session(spark, job, table)
     except FleetError:
