@@ -3,13 +3,17 @@
 import csv
 import io
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import captures
+import dnsalt_fleet
 import pyarrow.dataset
+import pyspark
 import pytest
 from conftest import exact
 from dnsalt_fleet.cli import main
@@ -160,3 +164,20 @@ def test_nothing_but_the_result_is_said(extract: Path, tmp_path: Path) -> None:
     # The virtual machine of Java has a word of its own.
     said = [line for line in done.stderr.splitlines() if "incubator modules" not in line]
     assert said == []
+
+
+def test_spark_submit_says_where_the_cluster_is(extract: Path, tmp_path: Path, capture: Path, checked: Any) -> None:
+    """As the guide has it: the package as a file beside its command line, and the master from spark-submit."""
+    source, archive = Path(dnsalt_fleet.__file__).parent, tmp_path / "dnsalt_fleet.zip"
+    subprocess.run([sys.executable, "-m", "zipfile", "-c", archive, f"{source}/"], check=True)
+    script = shutil.copy(source / "cli.py", tmp_path)
+    command = [
+        Path(pyspark.__file__).parent / "bin/spark-submit", "--master", "local[2]", "--py-files", archive, script,
+        "judge", extract, "--out", tmp_path / "out", "--html", tmp_path / "page.html",
+    ]  # fmt: skip
+    environment = os.environ | {"PYSPARK_PYTHON": sys.executable}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 1, done.stderr
+    assert done.stdout.startswith("48 resolvers: ")
+    found = {row["resolver"]: exact(row["judgement"]) for row in rows(tmp_path / "out", "verdicts")}
+    assert found == checked(capture)

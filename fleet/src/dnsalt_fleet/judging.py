@@ -17,7 +17,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from dnsalt_fleet import FleetError, program
+from dnsalt_fleet import FleetError, __version__, program
 from dnsalt_fleet.worker import SENT, Judge
 
 #: The columns of an extract that the judge reads.
@@ -64,17 +64,19 @@ def prepare(spark: SparkSession, dnsalt: str | None, options: list[str]) -> tupl
         with_name = Path(tempfile.mkdtemp(prefix="dnsalt-fleet-")) / SENT
         shutil.copy2(own, with_name)
         context.addFile(str(with_name))
-    context.addPyFile(package())
+    sources = sorted(Path(__file__).parent.glob("*.py"))
+    # None where it is no folder: then the package came with the job, by --py-files.
+    if sources:
+        context.addPyFile(package(sources))
     return Judge(sent=dnsalt is not None, version=version, options=tuple(options)), own
 
 
-def package() -> str:
+def package(sources: list[Path]) -> str:
     """This package as a file for the workers."""
-    folder = Path(__file__).parent
-    path = Path(tempfile.mkdtemp(prefix="dnsalt-fleet-")) / "dnsalt_fleet.zip"
+    path = Path(tempfile.mkdtemp(prefix="dnsalt-fleet-")) / f"dnsalt_fleet-{__version__}.zip"
     with zipfile.ZipFile(path, "w") as archive:
-        for file in sorted(folder.glob("*.py")):
-            archive.write(file, f"{folder.name}/{file.name}")
+        for file in sources:
+            archive.write(file, f"{file.parent.name}/{file.name}")
     return str(path)
 
 
