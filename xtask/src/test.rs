@@ -3,6 +3,7 @@
 use clap::Args;
 
 use crate::bpf;
+use crate::package;
 use crate::skips::Skips;
 use crate::step::Step;
 
@@ -65,7 +66,7 @@ fn style(skipped: &mut Vec<String>) -> anyhow::Result<()> {
 /// Types of libc differ in musl, with which the program that needs nothing is built: whether crates that use
 /// them still fit. Those that want a C compiler for it are left to `package`.
 fn musl(skipped: &mut Vec<String>) -> anyhow::Result<()> {
-    let triple = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
+    let triple = package::triple();
     let there = Step::program("rustc", &["--print", "target-libdir", "--target", &triple]).output();
     let folder = String::from_utf8_lossy(&there.unwrap_or_default()).trim().to_owned();
     if !std::path::Path::new(&folder).is_dir() {

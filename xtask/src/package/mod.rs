@@ -92,7 +92,7 @@ fn program(options: &[&str]) -> Step {
 }
 
 /// What the program that needs nothing is built for.
-fn triple() -> String {
+pub(crate) fn triple() -> String {
     format!("{}-unknown-linux-musl", std::env::consts::ARCH)
 }
 
