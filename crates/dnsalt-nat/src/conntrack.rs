@@ -52,13 +52,24 @@ pub struct Entry {
 }
 
 /// How full the table is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Usage {
     /// Entries in this network namespace.
-    pub count: u64,
-    /// The most there can be.
+    pub entries: u64,
+    /// The most there can be; 0 where that is not known.
     pub max: u64,
 }
+
+impl Usage {
+    /// Whether it is time to make room: the kernel drops whatever finds none.
+    pub fn is_nearly_full(&self) -> bool {
+        self.max > 0 && self.entries * 10 >= self.max * 8
+    }
+}
+
+/// What to do about a table that is nearly full.
+pub const MAKE_ROOM: &str =
+    "raise it before queries get lost: sysctl -w net.netfilter.nf_conntrack_max=N";
 
 /// The entries that fit the policy: to a DNS port, from and to its prefixes.
 ///
@@ -107,7 +118,7 @@ fn matching(which: impl Fn(&Entry) -> bool) -> Result<Vec<Entry>, ConntrackError
 /// How full the table is; none where conntrack is not there.
 pub fn usage() -> Option<Usage> {
     Some(Usage {
-        count: crate::sysctl::number("net/netfilter/nf_conntrack_count")?,
+        entries: crate::sysctl::number("net/netfilter/nf_conntrack_count")?,
         max: crate::sysctl::number("net/netfilter/nf_conntrack_max")?,
     })
 }

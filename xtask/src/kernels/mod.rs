@@ -1,8 +1,8 @@
 //! The salt engine in older kernels than this machine's: each boots in QEMU with a small initramfs,
-//! and the tests of `dnsalt-bpf` run in it as they do here.
+//! and the tests of `dnsalt-bpf` run in it as they do here, with those that want a machine of their own.
 //!
 //! ```text
-//!   cargo test --no-run ──test programs──┐
+//!   cargo test --no-run ──test programs──┐     and dnsalt itself
 //!   ldd: ip, tc, nft ──with libraries────┼──initramfs──▶ QEMU ──serial console──▶ results
 //!   modules of the kernel ───────────────┘
 //! ```
@@ -50,7 +50,7 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let kernels: Vec<Kernel> =
         options.kernels.iter().map(|folder| Kernel::in_folder(folder)).collect::<Result<_, _>>()?;
-    let programs = test_programs()?;
+    let programs = Programs::build()?;
     let folder = target().join("kernels-run");
     fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
     let mut accelerated = !options.emulate && guest::has_kvm();
@@ -64,7 +64,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
             accelerated = false;
             results = run(accelerated)?;
         }
-        if let Err(why) = results.verdict(&programs) {
+        if let Err(why) = results.verdict(&programs.tests) {
             failed.push(format!("Linux {}: {why}", kernel.version));
         }
         summary.push(format!("Linux {}: {results}", kernel.version));
@@ -79,7 +79,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
 fn run_in(
     kernel: &Kernel,
     folder: &Path,
-    programs: &[PathBuf],
+    programs: &Programs,
     options: &Options,
     accelerated: bool,
 ) -> anyhow::Result<Results> {
@@ -129,23 +129,39 @@ impl Kernel {
     }
 }
 
-/// Builds the tests that need a kernel; where they are.
-fn test_programs() -> anyhow::Result<Vec<PathBuf>> {
-    let what = ["test", "--locked", "--package", "dnsalt-bpf", "--test", "*", "--no-run"];
-    let mut programs = Vec::new();
-    Step::cargo(&[&what[..], &["--message-format", "json-render-diagnostics"]].concat())
-        .run_lines(|line| programs.extend(executable(line)))?;
-    if programs.is_empty() {
-        bail!("cargo named no test programs");
-    }
-    programs.sort();
-    Ok(programs)
+/// What is built to run there.
+#[derive(Debug, Default)]
+pub(crate) struct Programs {
+    /// Test harnesses.
+    pub(crate) tests: Vec<PathBuf>,
+    /// What they start, by its path.
+    pub(crate) tested: Vec<PathBuf>,
 }
 
-/// The program that a message of cargo tells of.
-fn executable(message: &str) -> Option<PathBuf> {
-    let message: serde_json::Value = serde_json::from_str(message).ok()?;
-    Some(message["executable"].as_str()?.into())
+impl Programs {
+    /// Those that need a kernel, and those that need one to themselves.
+    fn build() -> anyhow::Result<Self> {
+        let mut programs = Programs::default();
+        for (package, tests) in [("dnsalt-bpf", "*"), ("dnsalt", "conntrack")] {
+            let what = ["test", "--locked", "--package", package, "--test", tests, "--no-run"];
+            Step::cargo(&[&what[..], &["--message-format", "json-render-diagnostics"]].concat())
+                .run_lines(|line| programs.add(line))?;
+        }
+        if programs.tests.is_empty() {
+            bail!("cargo named no test programs");
+        }
+        programs.tests.sort();
+        Ok(programs)
+    }
+
+    /// Takes the program that a message of cargo tells of.
+    fn add(&mut self, message: &str) {
+        let Ok(message) = serde_json::from_str::<serde_json::Value>(message) else { return };
+        let Some(path) = message["executable"].as_str() else { return };
+        let of =
+            if message["profile"]["test"] == true { &mut self.tests } else { &mut self.tested };
+        of.push(path.into());
+    }
 }
 
 /// The name of a test program, without the hash that cargo gives it.
@@ -192,10 +208,17 @@ mod tests {
 
     #[test]
     fn cargo_names_test_programs() {
-        let line = r#"{"reason":"compiler-artifact","executable":"/t/debug/deps/salting-00ff"}"#;
-        let program = executable(line).unwrap();
-        assert_eq!(name(&program), "salting");
-        assert_eq!(executable(r#"{"reason":"build-finished","executable":null}"#), None);
-        assert_eq!(executable("Finished"), None);
+        let mut programs = Programs::default();
+        for line in [
+            r#"{"reason":"compiler-artifact","profile":{"test":true},"executable":"/t/debug/deps/salting-00ff"}"#,
+            r#"{"reason":"compiler-artifact","profile":{"test":false},"executable":"/t/debug/dnsalt"}"#,
+            r#"{"reason":"build-finished","executable":null}"#,
+            "Finished",
+        ] {
+            programs.add(line);
+        }
+        assert_eq!(name(&programs.tests[0]), "salting");
+        assert_eq!(programs.tested, ["/t/debug/dnsalt".into()] as [PathBuf; 1]);
+        assert_eq!(programs.tests.len(), 1);
     }
 }

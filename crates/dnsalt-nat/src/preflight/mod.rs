@@ -44,7 +44,7 @@ impl Finding {
 pub fn preflight(policy: &Policy, driver: &dyn Driver) -> Vec<Finding> {
     let mut findings = Vec::new();
     if let Err(error) = driver.check(policy) {
-        findings.push(explain(&error));
+        findings.push(explain(&error, conntrack::usage().is_some()));
     }
     let rules = others::Rules::read();
     findings.extend(others::nat_in_front(&rules, policy, driver));
@@ -72,13 +72,18 @@ pub fn before_salt(policy: &Policy) -> Vec<Finding> {
     findings
 }
 
-/// What a refusal by firewall or kernel means.
-fn explain(error: &DriverError) -> Finding {
+/// What a refusal by firewall or kernel means; the firewall has loaded what there is of conntrack.
+fn explain(error: &DriverError, conntrack: bool) -> Finding {
     let text = error.to_string();
     let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
     let refused = |what: &str, mend: &str| Finding::new(Severity::Error, what, mend);
     if has(&["Operation not permitted", "Permission denied", "must be root"]) {
         refused("changing the firewall needs root (CAP_NET_ADMIN)", "run it with sudo")
+    } else if !conntrack {
+        refused(
+            "this kernel has no conntrack, which NAT rests on",
+            "load it (modprobe nf_conntrack nft_chain_nat), or use --engine salt, which needs none",
+        )
     } else if has(&["ct timeout", "CT --timeout", "cttimeout"]) {
         refused(
             "this kernel has no conntrack timeout policies",
@@ -102,11 +107,11 @@ fn explain(error: &DriverError) -> Finding {
 }
 
 fn table_nearly_full(usage: Option<conntrack::Usage>) -> Option<Finding> {
-    let usage = usage.filter(|usage| usage.count * 10 >= usage.max * 8)?;
+    let usage = usage.filter(conntrack::Usage::is_nearly_full)?;
     Some(Finding::new(
         Severity::Warning,
-        format!("the conntrack table is nearly full: {} of {} entries", usage.count, usage.max),
-        "raise it before queries get lost: sysctl -w net.netfilter.nf_conntrack_max=N",
+        format!("the conntrack table is nearly full: {} of {} entries", usage.entries, usage.max),
+        conntrack::MAKE_ROOM,
     ))
 }
 
@@ -221,20 +226,23 @@ mod tests {
 
     #[test]
     fn a_full_table_is_told() {
-        let finding = |count, max| table_nearly_full(Some(conntrack::Usage { count, max }));
+        let finding = |entries, max| table_nearly_full(Some(conntrack::Usage { entries, max }));
         assert!(finding(79, 100).is_none());
         assert_eq!(finding(80, 100).unwrap().severity, Severity::Warning);
+        assert!(finding(0, 0).is_none());
         assert!(table_nearly_full(None).is_none());
     }
 
     #[test]
     fn refusals_are_explained() {
-        let said = |stderr: &str| {
-            explain(&DriverError::Command(crate::CommandError::Failed {
+        let explained = |stderr: &str, conntrack| {
+            let error = DriverError::Command(crate::CommandError::Failed {
                 command: "nft --check --file -".to_owned(),
                 stderr: stderr.to_owned(),
-            }))
+            });
+            explain(&error, conntrack)
         };
+        let said = |stderr: &str| explained(stderr, true);
         let nat = said(
             "/dev/stdin:9:3-40: Error: Could not process rule: No such file or directory; masquerade to :1024-65535 fully-random",
         );
@@ -245,5 +253,7 @@ mod tests {
                 .mend
                 .contains("--timeout 0")
         );
+        let without = explained("Error: Could not process rule: No such file or directory", false);
+        assert!(without.what.contains("no conntrack"), "{without:?}");
     }
 }

@@ -83,12 +83,12 @@ impl Course {
     }
 
     fn conntrack(&mut self, usage: Option<Usage>) -> Option<Change> {
-        let Usage { count, max } = usage?;
+        let Usage { entries, max } = usage?;
         #[allow(clippy::cast_precision_loss)] // a share
-        let share = count as f64 / max.max(1) as f64;
+        let share = entries as f64 / max.max(1) as f64;
         let begins = !self.conntrack_full && share >= FULL;
         self.conntrack_full = share >= if self.conntrack_full { ROOM } else { FULL };
-        begins.then_some(Change::ConntrackFull { flows: count, room: max })
+        begins.then_some(Change::ConntrackFull { flows: entries, room: max })
     }
 }
 
@@ -99,7 +99,7 @@ mod tests {
     #[test]
     fn a_full_conntrack_is_told_once_until_there_is_room() {
         let mut course = Course::default();
-        let mut told = |count| course.conntrack(Some(Usage { count, max: 1000 })).is_some();
+        let mut told = |entries| course.conntrack(Some(Usage { entries, max: 1000 })).is_some();
         let of = [100, 949, 950, 980, 920, 960, 899, 949, 951].map(&mut told);
         assert_eq!(of, [false, false, true, false, false, false, false, false, true]);
     }

@@ -158,8 +158,8 @@ fn protection(status: Status) -> Protection {
     if let Some(unsolicited) = status.unsolicited {
         protection.dropped = vec![(unsolicited, "belonged to no query")];
     }
-    if let Some(conntrack) = status.conntrack {
-        protection.room = Some(Room::Conntrack { entries: conntrack.entries, max: conntrack.max });
+    if let Some(usage) = status.conntrack.map(|conntrack| conntrack.usage) {
+        protection.room = Some(Room::Conntrack { entries: usage.entries, max: usage.max });
     }
     protection
 }

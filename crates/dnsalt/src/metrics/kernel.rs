@@ -92,9 +92,10 @@ fn export_bits(bits: &Bits, to: &mut Families) {
 fn export_conntrack(conntrack: &Conntrack, to: &mut Families) {
     to.add(&metric::CONNTRACK_DNS, conntrack.dns_entries);
     // 0 where the kernel does not say.
-    if conntrack.max > 0 {
-        to.add(&metric::CONNTRACK, conntrack.entries);
-        to.add(&metric::CONNTRACK_MAX, conntrack.max);
+    let usage = conntrack.usage;
+    if usage.max > 0 {
+        to.add(&metric::CONNTRACK, usage.entries);
+        to.add(&metric::CONNTRACK_MAX, usage.max);
     }
 }
 

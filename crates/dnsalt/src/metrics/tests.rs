@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use dnsalt_bpf::{Hook, Occupancy};
 use dnsalt_lab::{Host, require, require_root, topology};
+use dnsalt_nat::conntrack::Usage;
 use dnsalt_nat::driver::Backend;
 use dnsalt_nat::strength::Strength;
 use dnsalt_policy::{Family as AddressFamily, Settings};
@@ -62,7 +63,10 @@ fn nat() -> Reading {
     let status = Status {
         unsolicited: Some(4),
         lacks: Some("something".to_owned()),
-        conntrack: Some(Conntrack { dns_entries: 130, entries: 5_000, max: 262_144 }),
+        conntrack: Some(Conntrack {
+            dns_entries: 130,
+            usage: Usage { entries: 5_000, max: 262_144 },
+        }),
         strength: Some(bits),
         ..status("nat", "nft")
     };

@@ -60,9 +60,8 @@ pub(crate) struct Status {
 pub(crate) struct Conntrack {
     /// Entries for DNS within the scope.
     pub(crate) dns_entries: usize,
-    /// All entries of this network namespace.
-    pub(crate) entries: u64,
-    pub(crate) max: u64,
+    #[serde(flatten)]
+    pub(crate) usage: Usage,
 }
 
 /// Effective bits of the source port, of the weakest address family.
@@ -132,11 +131,9 @@ pub(crate) fn look(store: &Store) -> anyhow::Result<Status> {
             status.salt = Some(SaltReport::of(&policy, salt));
         } else {
             let entries = conntrack::entries(&policy)?;
-            let usage = conntrack::usage().unwrap_or(Usage { count: 0, max: 0 });
-            let (entries_in_all, max) = (usage.count, usage.max);
+            let usage = conntrack::usage().unwrap_or(Usage { entries: 0, max: 0 });
             status.strength = Some(bits(&policy, most_open(&entries)));
-            let dns_entries = entries.len();
-            status.conntrack = Some(Conntrack { dns_entries, entries: entries_in_all, max });
+            status.conntrack = Some(Conntrack { dns_entries: entries.len(), usage });
         }
         status.since = Some(state.current.since);
         status.scope = Some(engine.scope(&policy));

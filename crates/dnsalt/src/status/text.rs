@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use dnsalt_nat::conntrack::MAKE_ROOM;
 use dnsalt_nat::strength::Strength;
 
 use super::{Bits, Status};
@@ -43,11 +44,17 @@ impl Status {
             }
         }
         if let Some(conntrack) = &self.conntrack {
-            let of_all = match conntrack.max {
+            let usage = conntrack.usage;
+            let of_all = match usage.max {
                 0 => String::new(),
-                max => format!("; the table holds {} of {max}", conntrack.entries),
+                max => format!("; the table holds {} of {max}", usage.entries),
             };
             line("conntrack", &format!("{} entries for DNS{of_all}", conntrack.dns_entries));
+            if usage.is_nearly_full() {
+                let what = paint(Tone::Bad, "nearly full");
+                let mend = MAKE_ROOM.replacen(": ", ":\n           ", 1);
+                line("", &format!("it is {what}; {mend}"));
+            }
         }
         if let Some(bits) = &self.strength {
             for (name, value) in bits.lines() {

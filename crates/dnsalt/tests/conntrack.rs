@@ -1,0 +1,161 @@
+//! Where conntrack has no room left, and where the kernel has none.
+//!
+//! Both concern a whole machine, so they run in one of their own: `./x test-kernels`.
+
+mod common;
+
+use std::fs;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::time::Duration;
+
+use common::{Network, bind, dnsalt, eventually, mount_bpffs, network, ruleset, salt};
+use dnsalt_lab::Host;
+
+/// Entries that the table may have.
+const ROOM: usize = 256;
+const QUERIES: usize = 4;
+
+/// The network, where the kernel is the test's own.
+fn own_machine() -> Option<Network> {
+    if std::env::var_os("DNSALT_GUEST").is_none() {
+        eprintln!("skipped: concerns the whole machine: ./x test-kernels has one of its own");
+        return None;
+    }
+    let network = network(&["tc", "nft"])?;
+    mount_bpffs(&network.net.gateway);
+    Some(network)
+}
+
+/// How many of some queries got their answers, each asked once, from a port of its own.
+fn answered(network: &Network, host: &Host) -> usize {
+    let server = SocketAddr::new(network.net.servers_v4[0], 53);
+    let answered = host.run(move || {
+        let ask = |id: u8| {
+            let socket = bind(([0, 0, 0, 0], 0).into());
+            socket.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+            let mut query = *b"\0\0\x01\0\0\x01\0\0\0\0\0\0\x01a\x04test\0\0\x01\0\x01";
+            query[1] = id;
+            // Where the table is full, the kernel tells the program that sends.
+            let sent = socket.send_to(&query, server).is_ok();
+            sent && socket.recv_from(&mut [0; 512]).is_ok()
+        };
+        (0..QUERIES).filter(|&id| ask(u8::try_from(id).unwrap())).count()
+    });
+    network.servers.take_seen();
+    answered
+}
+
+/// Flows that nobody answers: conntrack lets them go where it needs their places.
+fn unanswered_flows(network: &Network) {
+    let server = SocketAddr::new(network.net.servers_v4[0], 9);
+    let deaf = "nft add table ip deaf
+        nft add chain ip deaf input '{ type filter hook input priority 0; }'
+        nft add rule ip deaf input udp dport 9 drop";
+    network.net.upstream.sh(deaf).unwrap();
+    network.net.gateway.sysctl("net/netfilter/nf_conntrack_udp_timeout", "5").unwrap();
+    network.net.resolver.run(move || {
+        for _ in 0..2 * ROOM {
+            bind(([0, 0, 0, 0], 0).into()).send_to(b"x", server).unwrap();
+        }
+    });
+}
+
+/// Connections through the gateway until there is no room for another. They keep their places.
+fn connections(network: &Network) -> Vec<(TcpStream, TcpStream)> {
+    let server = SocketAddr::new(network.net.servers_v4[0], 4321);
+    let listener = network.net.upstream.run(move || TcpListener::bind(server).unwrap());
+    let mut held = Vec::new();
+    let connect = move || TcpStream::connect_timeout(&server, Duration::from_millis(500)).ok();
+    while let Some(stream) = network.net.resolver.run(connect) {
+        held.push((stream, listener.accept().unwrap().0));
+        assert!(held.len() <= ROOM, "the table takes more than it has room for");
+    }
+    held
+}
+
+fn entries(host: &Host) -> usize {
+    host.sh("cat /proc/sys/net/netfilter/nf_conntrack_count").unwrap().trim().parse().unwrap()
+}
+
+#[test]
+fn a_full_conntrack_table_takes_queries_from_nat_and_none_from_salt() {
+    let Some(network) = own_machine() else { return };
+    let [gateway, resolver] = [&network.net.gateway, &network.net.resolver];
+    // As many lists as entries, as by default: room is looked for in a few of them.
+    fs::write("/sys/module/nf_conntrack/parameters/hashsize", ROOM.to_string()).unwrap();
+    fs::write("/proc/sys/net/netfilter/nf_conntrack_max", ROOM.to_string()).unwrap();
+    let before = ruleset(gateway);
+    let up = dnsalt(gateway, &["up"]).exits(0);
+    assert!(!up.stderr.contains("nearly full"), "{}", up.stderr);
+    assert_eq!(answered(&network, resolver), QUERIES);
+
+    // Full of what can go: DNS goes on, and whoever looks is told.
+    unanswered_flows(&network);
+    assert!(entries(gateway) * 10 >= ROOM * 9, "{}", entries(gateway));
+    assert_eq!(answered(&network, resolver), QUERIES);
+    let status = dnsalt(gateway, &["status"]).exits(0);
+    assert!(
+        status.stdout.contains("\n           it is nearly full; raise it"),
+        "{}",
+        status.stdout
+    );
+
+    // Full of what stays: no engine that rests on conntrack can ask.
+    // What is over goes when somebody lists the table.
+    eventually("the table is empty", Duration::from_secs(30), || {
+        dnsalt(gateway, &["status"]);
+        entries(gateway) * 10 < ROOM
+    });
+    let held = connections(&network);
+    assert!(held.len() * 10 >= ROOM * 9, "{}", held.len());
+    assert_eq!(answered(&network, resolver), 0);
+    assert_eq!(answered(&network, gateway), 0);
+    let status = dnsalt(gateway, &["status"]).exits(0);
+    assert!(status.stdout.contains("nearly full"), "{}", status.stdout);
+
+    // Without the rules nothing is tracked, so names resolve; `up` finds out that they would not, and
+    // takes the rules back.
+    dnsalt(gateway, &["down"]).exits(0);
+    assert_eq!(ruleset(gateway), before);
+    assert_eq!(answered(&network, resolver), QUERIES);
+    let up = dnsalt(gateway, &["up"]).exits(3);
+    assert!(up.stderr.contains("names do not resolve through the new rules"), "{}", up.stderr);
+    assert!(up.stderr.contains("table is nearly full"), "{}", up.stderr);
+    assert_eq!(ruleset(gateway), before);
+    assert_eq!(answered(&network, resolver), QUERIES);
+
+    // The other engine needs no room, whoever else has the table.
+    salt(&network, &[]).exits(0);
+    assert_eq!(answered(&network, resolver), QUERIES);
+    dnsalt(gateway, &["down"]).exits(0);
+    gateway
+        .sh("nft add table ip theirs
+            nft add chain ip theirs forward '{ type filter hook forward priority 0; }'
+            nft add rule ip theirs forward ct state established accept")
+        .unwrap();
+    assert_eq!(answered(&network, resolver), 0);
+    salt(&network, &["--source", "10.53.2.1", "--conntrack", "off"]).exits(0);
+    assert_eq!(answered(&network, resolver), QUERIES);
+    drop(held);
+}
+
+#[test]
+fn without_conntrack_in_the_kernel_nat_is_refused_and_salt_works() {
+    let Some(network) = own_machine() else { return };
+    let gateway = &network.net.gateway;
+    // In the order in which they need each other; what is built in stays.
+    gateway.sh("for module in $(cat /modules/conntrack); do rmmod $module || true; done").unwrap();
+    assert!(!fs::exists("/proc/sys/net/netfilter/nf_conntrack_max").unwrap());
+    let before = ruleset(gateway);
+    let refused = dnsalt(gateway, &["up"]).exits(3);
+    assert!(refused.stderr.contains("this kernel has no conntrack"), "{}", refused.stderr);
+    assert_eq!(ruleset(gateway), before);
+    assert_eq!(answered(&network, gateway), QUERIES);
+    let auto = ["up", "--engine", "auto", "--bpffs", "/run/bpf"];
+    let up = dnsalt(gateway, &auto).exits(0);
+    assert!(up.stdout.contains("engine   salt"), "{}", up.stdout);
+    dnsalt(gateway, &["status"]).exits(0);
+    assert_eq!(answered(&network, &network.net.resolver), QUERIES);
+    dnsalt(gateway, &["down"]).exits(0);
+    gateway.sh("sh /modules/load").unwrap();
+}
