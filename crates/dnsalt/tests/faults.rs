@@ -6,9 +6,8 @@
 
 mod common;
 
-use std::collections::BTreeMap;
-
-use common::{BIN, Ended, Network, dnsalt, mount_bpffs, network, ports_seen};
+use common::faults::{at, calls, chosen, look, resolves};
+use common::{BIN, Ended, Network, dnsalt, mount_bpffs, network};
 use dnsalt_lab::Host;
 
 /// System calls, and what they fail with.
@@ -40,47 +39,14 @@ struct Case<'a> {
     args: Vec<&'a str>,
 }
 
-/// All that `up` could leave on a host, but for folders and the lock; of what is counted, nothing.
-fn look(host: &Host) -> String {
-    host.sh("tc qdisc show; nft -s list ruleset
-        find /run/bpf 2> /dev/null | grep -vx /run/bpf/dnsalt | sort; find /run/dnsalt -type f ! -name lock 2> /dev/null | sort")
-        .unwrap()
-}
-
-/// How often each call is made before the program that is traced has got to `main`, and in all.
-fn calls(host: &Host, args: &[&str]) -> BTreeMap<String, [usize; 2]> {
-    host.sh("rm -f /run/calls").unwrap();
-    let tracer = ["-qq", "-o", "/run/calls", BIN];
-    host.command("strace").args(tracer).args(args).output().unwrap();
-    let mut calls = BTreeMap::<String, [usize; 2]>::new();
-    let text = host.run(|| std::fs::read_to_string("/run/calls").unwrap());
-    // The loader's calls end with that for random numbers of the standard library.
-    let loaded = text.lines().position(|line| line.starts_with("sigaltstack")).unwrap_or(0);
-    for (n, line) in text.lines().enumerate() {
-        if let Some((name, _)) = line.split_once('(') {
-            let count = calls.entry(name.to_owned()).or_default();
-            count[0] += usize::from(n < loaded);
-            count[1] += 1;
-        }
-    }
-    calls
-}
-
 /// Runs it, with a fault at one call.
 fn with_fault(host: &Host, fault: &str, args: &[&str]) -> Ended {
     let inject = ["-qq", "-o", "/dev/null", "-e", fault, BIN];
     host.command("strace").args(inject).args(args).output().unwrap().into()
 }
 
-/// Names resolve, whatever happened.
-fn resolves(network: &Network) {
-    ports_seen(network, &network.net.resolver, 44444, 1);
-}
-
 fn every_fault(engine: &[&str], network: &Network) {
     let gateway = &network.net.gateway;
-    let wanted = std::env::var("DNSALT_FAULTS").ok();
-    let most = wanted.map_or(A_FEW, |count| count.parse().unwrap_or(usize::MAX));
     let up = [&["up", "--no-health"], engine].concat();
     let other = [&up[..], &["--ports", "20000-60000"]].concat();
     let before = look(gateway);
@@ -94,9 +60,7 @@ fn every_fault(engine: &[&str], network: &Network) {
         .iter()
         .flat_map(|case| faults_of(gateway, case).into_iter().map(move |fault| (case, fault)))
         .collect();
-    let step = faults.len().div_ceil(most);
-    let chosen: Vec<_> = faults.iter().step_by(step).collect();
-    println!("{} of {} faults", chosen.len(), faults.len());
+    let chosen = chosen(&faults, A_FEW);
     for (case, fault) in &chosen {
         if let Some(prepare) = &case.prepare {
             dnsalt(gateway, prepare).exits(0);
@@ -114,15 +78,17 @@ fn faults_of(host: &Host, case: &Case<'_>) -> Vec<String> {
     if let Some(prepare) = &case.prepare {
         dnsalt(host, prepare).exits(0);
     }
-    let counts = calls(host, &case.args);
+    let traced = |tracer: &[&str]| {
+        let words = [tracer, &[BIN], &case.args].concat();
+        host.command(words[0]).args(&words[1..]).output().unwrap();
+    };
+    let counts = calls(host, traced);
     dnsalt(host, &["down"]);
     let mut faults = Vec::new();
     for (call, error) in CALLS {
         let [loaded, made] = counts.get(call).copied().unwrap_or_default();
         for n in loaded + 1..=made {
-            for what in [&format!("error={error}"), "signal=KILL"] {
-                faults.push(format!("inject={call}:{what}:when={n}"));
-            }
+            faults.extend(at(call, error, n));
         }
     }
     faults

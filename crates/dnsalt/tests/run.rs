@@ -3,86 +3,12 @@
 mod common;
 
 use std::net::UdpSocket;
-use std::os::unix::net::UnixDatagram;
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use common::{BIN, Network, dnsalt, eventually, mount_bpffs, network};
-use dnsalt_lab::{Host, Running};
+use common::agent::{Agent, PATIENCE, is_protected, status};
+use common::{Network, dnsalt, eventually, mount_bpffs, network};
+use dnsalt_lab::Host;
 use serde_json::Value;
-
-/// Longer than anything takes that should take a moment.
-const PATIENCE: Duration = Duration::from_secs(15);
-
-struct Agent<'a> {
-    host: &'a Host,
-    running: Running,
-    notices: UnixDatagram,
-}
-
-impl<'a> Agent<'a> {
-    /// Starts it, and waits until it says that it is ready.
-    fn start(host: &'a Host, options: &[&str]) -> Self {
-        let notices = host.run(|| {
-            let _ = std::fs::remove_file("/run/notify");
-            UnixDatagram::bind("/run/notify").unwrap()
-        });
-        notices.set_read_timeout(Some(PATIENCE)).unwrap();
-        let log = host.run(|| std::fs::File::create("/run/agent.log").unwrap());
-        let running = host
-            .command(BIN)
-            .args(["run", "--log", "json"])
-            .args(options)
-            .env("NOTIFY_SOCKET", "/run/notify")
-            .stdout(Stdio::null())
-            .stderr(Stdio::from(log))
-            .spawn()
-            .unwrap();
-        let agent = Agent { host, running, notices };
-        agent.hears("READY=1");
-        agent
-    }
-
-    fn hears(&self, what: &str) {
-        let mut buffer = [0; 1024];
-        loop {
-            let got = self.notices.recv(&mut buffer);
-            let got = got.unwrap_or_else(|why| panic!("{why}, not {what}; log: {}", self.log()));
-            if String::from_utf8_lossy(&buffer[..got]).contains(what) {
-                return;
-            }
-        }
-    }
-
-    fn signal(&self, name: &str) {
-        self.host.sh(&format!("kill -{name} {}", self.running.pid())).unwrap();
-    }
-
-    fn log(&self) -> String {
-        self.host.sh("cat /run/agent.log").unwrap()
-    }
-
-    /// Lines of the log about such events.
-    fn told(&self, event: &str) -> Vec<Value> {
-        let log = self.log();
-        let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).expect(line));
-        lines.filter(|line| line["event"] == event).collect()
-    }
-
-    fn ends(&mut self) -> i32 {
-        let status = self.running.wait_timeout(PATIENCE).unwrap();
-        status.unwrap_or_else(|| panic!("it goes on: {}", self.log())).code().unwrap()
-    }
-}
-
-fn status(host: &Host) -> Value {
-    let text = dnsalt(host, &["status", "--json"]).stdout;
-    serde_json::from_str(&text).unwrap_or_else(|why| panic!("{why}: {text}"))
-}
-
-fn is_protected(host: &Host) -> bool {
-    status(host)["protected"] == true
-}
 
 const NAT: [&str; 2] = ["--engine", "nat"];
 const SALT: [&str; 4] = ["--engine", "salt", "--bpffs", "/run/bpf"];

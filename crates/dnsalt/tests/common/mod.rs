@@ -1,10 +1,12 @@
 //! What the network tests share: networks of the lab, and this program run on their hosts.
 #![allow(dead_code)] // each test file uses its own part of it
 
+pub(crate) mod agent;
 pub(crate) mod browser;
 pub(crate) mod capture;
 pub(crate) mod delegated;
 pub(crate) mod documents;
+pub(crate) mod faults;
 pub(crate) mod forger;
 pub(crate) mod judged;
 pub(crate) mod resolvers;

@@ -1,0 +1,53 @@
+//! Faults at single system calls, injected by strace, and what has to be so after each.
+
+use std::collections::BTreeMap;
+
+use dnsalt_lab::Host;
+
+use super::{Network, ports_seen};
+
+/// How often each call is made before the program that is traced has got to `main`, and in all.
+/// `run` gets the words of a tracer, and runs the program by it.
+pub(crate) fn calls(host: &Host, run: impl FnOnce(&[&str])) -> BTreeMap<String, [usize; 2]> {
+    host.sh("rm -f /run/calls").unwrap();
+    run(&["strace", "-D", "-qq", "-o", "/run/calls"]);
+    let mut calls = BTreeMap::<String, [usize; 2]>::new();
+    let text = host.run(|| std::fs::read_to_string("/run/calls").unwrap());
+    // The loader's calls end with that for random numbers of the standard library.
+    let loaded = text.lines().position(|line| line.starts_with("sigaltstack")).unwrap_or(0);
+    for (n, line) in text.lines().enumerate() {
+        if let Some((name, _)) = line.split_once('(') {
+            let count = calls.entry(name.to_owned()).or_default();
+            count[0] += usize::from(n < loaded);
+            count[1] += 1;
+        }
+    }
+    calls
+}
+
+/// What strace is asked for: an error of the n-th call, or to be killed there.
+pub(crate) fn at(call: &str, error: &str, n: usize) -> [String; 2] {
+    [&format!("error={error}"), "signal=KILL"].map(|what| format!("inject={call}:{what}:when={n}"))
+}
+
+/// Some of them, spread over all; as many as `DNSALT_FAULTS` says.
+pub(crate) fn chosen<T>(faults: &[T], few: usize) -> Vec<&T> {
+    let wanted = std::env::var("DNSALT_FAULTS").ok();
+    let most = wanted.map_or(few, |count| count.parse().unwrap_or(usize::MAX));
+    let chosen: Vec<&T> = faults.iter().step_by(faults.len().div_ceil(most).max(1)).collect();
+    println!("{} of {} faults", chosen.len(), faults.len());
+    chosen
+}
+
+/// All that `up` could leave on a host, but for folders and locks; of what is counted, nothing.
+pub(crate) fn look(host: &Host) -> String {
+    host.sh("tc qdisc show; nft -s list ruleset
+        find /run/bpf 2> /dev/null | grep -vx /run/bpf/dnsalt | sort
+        find /run/dnsalt -type f ! -name lock ! -name '*.agent' 2> /dev/null | sort")
+        .unwrap()
+}
+
+/// Names resolve, whatever happened.
+pub(crate) fn resolves(network: &Network) {
+    ports_seen(network, &network.net.resolver, 44444, 1);
+}
