@@ -15,8 +15,9 @@ const PAGE: &str = "docs/reference/assurance.md";
 const BEGIN: &str = "<!-- figures: cargo xtask assurance -->\n";
 const END: &str = "<!-- end of figures -->\n";
 /// Tests that have figures: package, test program.
-const TESTS: [(&str, &str); 8] = [
+const TESTS: [(&str, &str); 9] = [
     ("dnsalt", "faults"),
+    ("dnsalt", "faults_agent"),
     ("dnsalt", "bad_input"),
     ("dnsalt", "run"),
     ("dnsalt-model", "host"),

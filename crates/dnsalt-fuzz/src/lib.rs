@@ -18,11 +18,16 @@ use dnsalt_wire::link::{LinkType, Network, network};
 use dnsalt_wire::tcp::Tcp;
 use dnsalt_wire::udp::Udp;
 
+/// The reader of requests that the metrics' server has: a part of the command, which is no library.
+#[path = "../../dnsalt/src/metrics/server/request.rs"]
+#[allow(dead_code)] // its refusal of those that are slow
+mod request;
+
 /// A target: its name, and what it does with bytes.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 10] = [
     ("captures", captures),
     ("packets", packets),
     ("messages", messages),
@@ -32,6 +37,7 @@ pub const TARGETS: [Target; 9] = [
     ("events", events),
     ("engine", engine),
     ("answers", answers),
+    ("requests", requests),
 ];
 
 /// The target with this name.
@@ -211,4 +217,29 @@ fn with_token(query: &[u8], server: &Bare) -> Vec<u8> {
     let Some(at) = query.iter().position(|byte| *byte == b'~') else { return query.to_vec() };
     let labels = server.name(usize::from(!query.len().is_multiple_of(4)));
     [&query[..at], &labels, &query[at + 1..]].concat()
+}
+
+/// Requests to the metrics' server, in pieces as long as the first byte says: however they come, they are the same.
+fn requests(bytes: &[u8]) {
+    let Some((size, bytes)) = bytes.split_first() else { return };
+    let whole = read_request([bytes]);
+    assert_eq!(read_request(bytes.chunks(usize::from(*size).max(1))), whole, "in pieces");
+    let Ok(Some(request)) = whole else { return };
+    assert!(request.path.starts_with('/') || request.path == "*", "{request:?}");
+    assert!(request.path.bytes().all(|byte| byte.is_ascii_graphic()), "{request:?}");
+    let readable = |letter: char| letter == '\t' || !letter.is_ascii_control();
+    assert!(request.accept.chars().all(readable), "{request:?}");
+}
+
+/// None where it is not complete.
+fn read_request<'a>(
+    pieces: impl IntoIterator<Item = &'a [u8]>,
+) -> Result<Option<request::Request>, request::Refusal> {
+    let mut head = request::Head::default();
+    for piece in pieces {
+        if head.take(piece)? {
+            return head.parse().map(Some);
+        }
+    }
+    Ok(None)
 }

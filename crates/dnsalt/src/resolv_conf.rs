@@ -22,7 +22,8 @@ pub(crate) fn first_hop() -> Vec<IpAddr> {
 }
 
 fn read(path: &str) -> Vec<IpAddr> {
-    parse(&fs::read_to_string(path).unwrap_or_default())
+    // A comment may be in any encoding.
+    parse(&String::from_utf8_lossy(&fs::read(path).unwrap_or_default()))
 }
 
 fn parse(text: &str) -> Vec<IpAddr> {

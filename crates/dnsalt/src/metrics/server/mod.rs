@@ -17,6 +17,9 @@ mod listener;
 mod request;
 mod response;
 
+// Not within `request`, which fuzzers take as well.
+#[cfg(test)]
+mod request_tests;
 #[cfg(test)]
 mod tests;
 

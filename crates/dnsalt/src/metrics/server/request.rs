@@ -160,6 +160,3 @@ fn is_token(text: &[u8]) -> bool {
     let fits = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
     !text.is_empty() && text.iter().all(fits)
 }
-
-#[cfg(test)]
-mod tests;

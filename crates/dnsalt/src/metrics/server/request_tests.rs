@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::*;
+use super::request::{HEADERS, Head, LINE, Refusal, Request};
 
 fn read(bytes: &[u8]) -> Result<Option<Request>, Refusal> {
     let mut head = Head::default();
