@@ -30,7 +30,8 @@ impl Lines {
 pub(crate) fn run() -> anyhow::Result<()> {
     // Tests of time do not fail because the instrumented program is slower: they are counted all the same.
     let args = ["llvm-cov", "--workspace", "--locked", "--ignore-run-fail"];
-    let output = ["--json", "--summary-only", "--output-path", FILE];
+    // Nor are the counts of one that was killed as it wrote them.
+    let output = ["--failure-mode", "all", "--json", "--summary-only", "--output-path", FILE];
     Step::cargo(&[&args[..], &output].concat()).run()?;
     let measured = measured()?.context("nothing was measured")?;
     println!();

@@ -13,7 +13,8 @@ use dnsalt_lab::Host;
 
 /// Entries that the table may have.
 const ROOM: usize = 256;
-const QUERIES: usize = 4;
+const QUERIES: u8 = 4;
+const ALL: usize = QUERIES as usize;
 
 /// The network, where the kernel is the test's own.
 fn own_machine() -> Option<Network> {
@@ -26,23 +27,9 @@ fn own_machine() -> Option<Network> {
     Some(network)
 }
 
-/// How many of some queries got their answers, each asked once, from a port of its own.
+/// How many of some queries are answered, each from a port of its own.
 fn answered(network: &Network, host: &Host) -> usize {
-    let server = SocketAddr::new(network.net.servers_v4[0], 53);
-    let answered = host.run(move || {
-        let ask = |id: u8| {
-            let socket = bind(([0, 0, 0, 0], 0).into());
-            socket.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
-            let mut query = *b"\0\0\x01\0\0\x01\0\0\0\0\0\0\x01a\x04test\0\0\x01\0\x01";
-            query[1] = id;
-            // Where the table is full, the kernel tells the program that sends.
-            let sent = socket.send_to(&query, server).is_ok();
-            sent && socket.recv_from(&mut [0; 512]).is_ok()
-        };
-        (0..QUERIES).filter(|&id| ask(u8::try_from(id).unwrap())).count()
-    });
-    network.servers.take_seen();
-    answered
+    common::answered(network, host, 0, QUERIES, Duration::from_secs(1))
 }
 
 /// Flows that nobody answers: conntrack lets them go where it needs their places.
@@ -87,12 +74,12 @@ fn a_full_conntrack_table_takes_queries_from_nat_and_none_from_salt() {
     let before = ruleset(gateway);
     let up = dnsalt(gateway, &["up"]).exits(0);
     assert!(!up.stderr.contains("nearly full"), "{}", up.stderr);
-    assert_eq!(answered(&network, resolver), QUERIES);
+    assert_eq!(answered(&network, resolver), ALL);
 
     // Full of what can go: DNS goes on, and whoever looks is told.
     unanswered_flows(&network);
     assert!(entries(gateway) * 10 >= ROOM * 9, "{}", entries(gateway));
-    assert_eq!(answered(&network, resolver), QUERIES);
+    assert_eq!(answered(&network, resolver), ALL);
     let status = dnsalt(gateway, &["status"]).exits(0);
     assert!(
         status.stdout.contains("\n           it is nearly full; raise it"),
@@ -117,16 +104,16 @@ fn a_full_conntrack_table_takes_queries_from_nat_and_none_from_salt() {
     // takes the rules back.
     dnsalt(gateway, &["down"]).exits(0);
     assert_eq!(ruleset(gateway), before);
-    assert_eq!(answered(&network, resolver), QUERIES);
+    assert_eq!(answered(&network, resolver), ALL);
     let up = dnsalt(gateway, &["up"]).exits(3);
     assert!(up.stderr.contains("names do not resolve through the new rules"), "{}", up.stderr);
     assert!(up.stderr.contains("table is nearly full"), "{}", up.stderr);
     assert_eq!(ruleset(gateway), before);
-    assert_eq!(answered(&network, resolver), QUERIES);
+    assert_eq!(answered(&network, resolver), ALL);
 
     // The other engine needs no room, whoever else has the table.
     salt(&network, &[]).exits(0);
-    assert_eq!(answered(&network, resolver), QUERIES);
+    assert_eq!(answered(&network, resolver), ALL);
     dnsalt(gateway, &["down"]).exits(0);
     gateway
         .sh("nft add table ip theirs
@@ -135,7 +122,7 @@ fn a_full_conntrack_table_takes_queries_from_nat_and_none_from_salt() {
         .unwrap();
     assert_eq!(answered(&network, resolver), 0);
     salt(&network, &["--source", "10.53.2.1", "--conntrack", "off"]).exits(0);
-    assert_eq!(answered(&network, resolver), QUERIES);
+    assert_eq!(answered(&network, resolver), ALL);
     drop(held);
 }
 
@@ -150,12 +137,12 @@ fn without_conntrack_in_the_kernel_nat_is_refused_and_salt_works() {
     let refused = dnsalt(gateway, &["up"]).exits(3);
     assert!(refused.stderr.contains("this kernel has no conntrack"), "{}", refused.stderr);
     assert_eq!(ruleset(gateway), before);
-    assert_eq!(answered(&network, gateway), QUERIES);
+    assert_eq!(answered(&network, gateway), ALL);
     let auto = ["up", "--engine", "auto", "--bpffs", "/run/bpf"];
     let up = dnsalt(gateway, &auto).exits(0);
     assert!(up.stdout.contains("engine   salt"), "{}", up.stdout);
     dnsalt(gateway, &["status"]).exits(0);
-    assert_eq!(answered(&network, &network.net.resolver), QUERIES);
+    assert_eq!(answered(&network, &network.net.resolver), ALL);
     dnsalt(gateway, &["down"]).exits(0);
     gateway.sh("sh /modules/load").unwrap();
 }

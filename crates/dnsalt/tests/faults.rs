@@ -103,7 +103,7 @@ fn survives(network: &Network, case: &Case<'_>, ended: &Ended, before: &str, tol
     if !killed && ended.code > 0 && case.name != "status" {
         assert!(!ended.stderr.trim().is_empty(), "nothing was said: {told}");
     }
-    resolves(network);
+    resolves(network, told);
     let status = dnsalt(gateway, &["status"]).code;
     if !killed && case.name.starts_with("up") {
         match ended.code {
@@ -118,7 +118,7 @@ fn survives(network: &Network, case: &Case<'_>, ended: &Ended, before: &str, tol
     let down = dnsalt(gateway, &["down"]);
     assert!([0, 1].contains(&down.code), "{told}\nthen {down:?}");
     assert_eq!(look(gateway), before, "{told}\nthen {down:?}");
-    resolves(network);
+    resolves(network, told);
 }
 
 #[test]
@@ -155,7 +155,7 @@ fn all_or_nothing(network: &Network, engine: &[&str], wrapped: &str) -> bool {
         }
         _ => panic!("{told}"),
     }
-    resolves(network);
+    resolves(network, &told);
     dnsalt(gateway, &["down"]);
     assert_eq!(look(gateway), before, "{told}");
     println!("figure: times without a capability, a descriptor or a disk, all or nothing: 1");

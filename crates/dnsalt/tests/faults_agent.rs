@@ -126,16 +126,16 @@ fn survives(network: &Network, case: &Case, fault: &str, before: &str) {
         assert!(log.contains("dnsalt: "), "nothing was said: {told}");
     }
     assert!(stopped.is_none_or(|code| [-1, 0].contains(&code)), "{told}");
-    resolves(network);
+    resolves(network, &told);
     let mut again = Agent::start(gateway, case.options);
     assert!(is_protected(gateway), "{told}");
-    resolves(network);
+    resolves(network, &told);
     again.signal("TERM");
     assert_eq!(again.ends(), 0, "{told}");
     let down = dnsalt(gateway, &["down"]);
     assert_eq!(down.code, 0, "{told}\nthen {down:?}");
     assert_eq!(look(gateway), before, "{told}\nthen {down:?}");
-    resolves(network);
+    resolves(network, &told);
 }
 
 fn every_fault(case: &Case) {

@@ -1,18 +1,22 @@
 //! Faults at single system calls, injected by strace, and what has to be so after each.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use dnsalt_lab::Host;
 
-use super::{Network, ports_seen};
+use super::{Network, answered, eventually};
 
 /// How often each call is made before the program that is traced has got to `main`, and in all.
 /// `run` gets the words of a tracer, and runs the program by it.
 pub(crate) fn calls(host: &Host, run: impl FnOnce(&[&str])) -> BTreeMap<String, [usize; 2]> {
     host.sh("rm -f /run/calls").unwrap();
-    run(&["strace", "-D", "-qq", "-o", "/run/calls"]);
+    run(&["strace", "-D", "-q", "-o", "/run/calls"]);
+    let read = || host.run(|| std::fs::read_to_string("/run/calls").unwrap());
+    // With -D the tracer may end after what it traces.
+    eventually("the trace is whole", Duration::from_secs(10), || read().contains("+++ exited"));
+    let text = read();
     let mut calls = BTreeMap::<String, [usize; 2]>::new();
-    let text = host.run(|| std::fs::read_to_string("/run/calls").unwrap());
     // The loader's calls end with that for random numbers of the standard library.
     let loaded = text.lines().position(|line| line.starts_with("sigaltstack")).unwrap_or(0);
     for (n, line) in text.lines().enumerate() {
@@ -47,7 +51,9 @@ pub(crate) fn look(host: &Host) -> String {
         .unwrap()
 }
 
-/// Names resolve, whatever happened.
-pub(crate) fn resolves(network: &Network) {
-    ports_seen(network, &network.net.resolver, 44444, 1);
+/// Names resolve, whatever happened; also for a program that asks from one port only.
+#[track_caller]
+pub(crate) fn resolves(network: &Network, told: &str) {
+    let answered = answered(network, &network.net.resolver, 44444, 2, Duration::from_secs(5));
+    assert_eq!(answered, 2, "names do not resolve: {told}");
 }

@@ -150,6 +150,35 @@ pub(crate) fn ports_seen(network: &Network, host: &Host, sport: u16, count: usiz
     network.servers.take_seen().iter().map(|seen| seen.peer.port()).collect()
 }
 
+/// How many of some queries get an answer within so long: each is asked once, at the first server.
+pub(crate) fn answered(
+    network: &Network,
+    host: &Host,
+    sport: u16,
+    queries: u8,
+    patience: Duration,
+) -> usize {
+    let server = SocketAddr::new(network.net.servers_v4[0], 53);
+    let answered = host.run(move || {
+        let is_answered = |id: &u8| {
+            let socket = bind(([0, 0, 0, 0], sport).into());
+            socket.set_read_timeout(Some(patience)).unwrap();
+            let mut query = *b"\0\0\x01\0\0\x01\0\0\0\0\0\0\x01a\x04test\0\0\x01\0\x01";
+            query[1] = *id;
+            // Where conntrack has no room, the kernel tells the program that sends.
+            if socket.send_to(&query, server).is_err() {
+                return false;
+            }
+            let mut reply = [0; 512];
+            let from = socket.recv_from(&mut reply).ok().map(|(_, peer)| peer);
+            from == Some(server) && reply[1] == *id
+        };
+        (0..queries).filter(is_answered).count()
+    });
+    network.servers.take_seen();
+    answered
+}
+
 /// A UDP socket on an address that may be taken for a moment more: programs that other tests start
 /// hold all sockets until they are loaded.
 pub(crate) fn bind(address: SocketAddr) -> UdpSocket {
