@@ -118,7 +118,8 @@ fn put_in(pins: &Pins, plan: &Plan, interfaces: &[String], hook: Hook) -> Result
     };
     // Last: from here on the programs work.
     object.set_config(config)?;
-    let done = attach_all(&mut object, pins, interfaces, hook);
+    let done =
+        attach_all(&mut object, pins, interfaces, hook).and_then(|()| trim(&mut object, plan));
     if done.is_ok() {
         attach::detach(pins, &others);
     } else {
@@ -131,24 +132,35 @@ fn put_in(pins: &Pins, plan: &Plan, interfaces: &[String], hook: Hook) -> Result
     done
 }
 
-/// All that the programs go by, but for their configuration.
+/// All that the programs go by, but for their configuration, which is written after it, and then
+/// [`trim`] makes an end of what was before: killed between, they salt what either policy does.
 fn write(object: &mut Object, plan: &Plan) -> Result<(), BpfError> {
     object.set_ports(&plan.ports)?;
     object.set_random()?;
-    for (name, prefixes) in [
-        ("FROM", &plan.from),
-        ("TO", &plan.to),
-        ("NO_TCP", &plan.no_tcp),
-        ("NO_CASE", &plan.no_case),
-        ("POOL", &plan.pool),
-    ] {
-        object.set_prefixes(name, prefixes)?;
+    for (name, prefixes) in tries(plan) {
+        object.add_prefixes(name, prefixes)?;
     }
     object.set_entries("SUFFIXES", (0..).zip(plan.suffixes.iter().copied().map(Plain)))?;
     for (first, ranges) in [0, ADDRESSES / 2].into_iter().zip(&plan.addresses) {
         object.set_entries("ADDRESSES", (first..).zip(ranges.iter().copied().map(Plain)))?;
     }
     Ok(())
+}
+
+/// Takes out what only the policy before had: with its configuration still in force, queries of clients that
+/// it names would leave as they are.
+fn trim(object: &mut Object, plan: &Plan) -> Result<(), BpfError> {
+    tries(plan).into_iter().try_for_each(|(name, prefixes)| object.keep_prefixes(name, prefixes))
+}
+
+fn tries(plan: &Plan) -> [(&'static str, &Prefixes); 5] {
+    [
+        ("FROM", &plan.from),
+        ("TO", &plan.to),
+        ("NO_TCP", &plan.no_tcp),
+        ("NO_CASE", &plan.no_case),
+        ("POOL", &plan.pool),
+    ]
 }
 
 /// What restores first, on all interfaces, then what salts. Whoever kills us between leaves programs that

@@ -131,10 +131,14 @@ impl Object {
         map.set(0, Plain(config), 0).map_err(failed("CONFIG"))
     }
 
+    /// The list again and again, to the end of the map: until the configuration tells how long it is, the
+    /// programs take it for as long as the one before, and no query may leave from port 0.
     pub(crate) fn set_ports(&mut self, list: &[u16]) -> Result<(), BpfError> {
-        // Too large for the stack; what is not used is 0.
+        // Too large for the stack.
         let mut ports = Box::new(Plain(PORTS));
-        ports.0[..list.len()].copy_from_slice(list);
+        for (place, port) in ports.0.iter_mut().zip(list.iter().cycle()) {
+            *place = *port;
+        }
         let mut map: Array<&mut MapData, Plain<[u16; 65536]>> = self.map("PORTS")?;
         map.set(0, ports, 0).map_err(failed("PORTS"))
     }
@@ -169,9 +173,8 @@ impl Object {
         renew(self.map("RANDOM")?, || Ok(known))
     }
 
-    /// Makes a map have these prefixes, as lengths and addresses, and no others. There is no moment at
-    /// which one that was there and stays is missing.
-    pub(crate) fn set_prefixes(
+    /// Makes a map have these prefixes, as lengths and addresses, beside those that it has.
+    pub(crate) fn add_prefixes(
         &mut self,
         name: &'static str,
         prefixes: &[(u32, [u8; 16])],
@@ -181,6 +184,16 @@ impl Object {
         for (length, address) in prefixes {
             map.insert(&Key::new(*length, *address), 1, 0).map_err(failed(name))?;
         }
+        Ok(())
+    }
+
+    /// Takes all others out of it.
+    pub(crate) fn keep_prefixes(
+        &mut self,
+        name: &'static str,
+        prefixes: &[(u32, [u8; 16])],
+    ) -> Result<(), BpfError> {
+        let mut map: LpmTrie<&mut MapData, [u8; 16], u8> = self.map(name)?;
         let there: Vec<_> = map.keys().collect::<Result<_, _>>().map_err(failed(name))?;
         for key in there {
             if !prefixes.contains(&(key.prefix_len(), key.data())) {

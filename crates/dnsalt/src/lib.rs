@@ -8,6 +8,7 @@
 //!              ├─ state           /run/dnsalt: what was installed, by whom, since when
 //!              ├─ status          what is installed, and how strong it is
 //!              ├─ metrics         the same and more as numbers, over HTTP
+//!              ├─ clock           moments that outlast a clock that is set
 //!              ├─ health          does a name still resolve?
 //!              ├─ query           queries that nobody can have foreseen
 //!              ├─ check           packets to a report
@@ -21,6 +22,7 @@ pub mod cli;
 
 mod agent;
 mod check;
+mod clock;
 mod commands;
 mod configuration;
 mod engine;

@@ -14,7 +14,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use dnsalt_nat::driver::place;
@@ -22,6 +22,7 @@ use dnsalt_policy::Settings;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
+use crate::clock::Moment;
 use crate::engine::Engine;
 
 /// How long to wait for another run of dnsalt.
@@ -52,15 +53,15 @@ pub(crate) struct Installation {
     /// Where the salt engine keeps what has to last; none for the nat engine.
     #[serde(default)]
     pub(crate) bpffs: Option<PathBuf>,
-    /// Seconds since 1970.
-    pub(crate) since: u64,
+    #[serde(default)]
+    pub(crate) up_at: Moment,
 }
 
 impl Installation {
     pub(crate) fn new(settings: Settings, engine: &dyn Engine) -> Self {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let bpffs = engine.bpffs().map(Path::to_owned);
-        Installation { settings, backend: engine.backend().to_owned(), bpffs, since }
+        let backend = engine.backend().to_owned();
+        Installation { settings, backend, bpffs, up_at: Moment::now() }
     }
 
     /// Whether both are in the same place of the kernel, so that one takes the other's.
@@ -83,8 +84,8 @@ pub(crate) struct Complete {
 pub(crate) struct Unconfirmed {
     /// Tells this `up` from a later one.
     pub(crate) token: String,
-    /// Seconds since 1970.
-    pub(crate) until: u64,
+    #[serde(default)]
+    pub(crate) undone_at: Moment,
 }
 
 impl State {
@@ -264,8 +265,9 @@ mod tests {
         let (_root, store) = store();
         let _lock = store.lock().unwrap();
         assert_eq!(store.read().unwrap(), None);
-        store.write(&state()).unwrap();
-        assert_eq!(store.read().unwrap(), Some(state()));
+        let state = state();
+        store.write(&state).unwrap();
+        assert_eq!(store.read().unwrap(), Some(state));
         store.clear().unwrap();
         assert_eq!(store.read().unwrap(), None);
         store.clear().unwrap();

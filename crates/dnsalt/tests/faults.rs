@@ -6,7 +6,7 @@
 
 mod common;
 
-use common::faults::{at, calls, chosen, look, resolves};
+use common::faults::{at, calls, chosen, look, resolves, trace};
 use common::{BIN, Ended, Network, dnsalt, mount_bpffs, network};
 use dnsalt_lab::Host;
 
@@ -37,6 +37,11 @@ struct Case<'a> {
     /// What is there already.
     prepare: Option<Vec<&'a str>>,
     args: Vec<&'a str>,
+}
+
+fn traced(host: &Host, tracer: &[&str], args: &[&str]) {
+    let words = [tracer, &[BIN], args].concat();
+    host.command(words[0]).args(&words[1..]).output().unwrap();
 }
 
 /// Runs it, with a fault at one call.
@@ -78,11 +83,7 @@ fn faults_of(host: &Host, case: &Case<'_>) -> Vec<String> {
     if let Some(prepare) = &case.prepare {
         dnsalt(host, prepare).exits(0);
     }
-    let traced = |tracer: &[&str]| {
-        let words = [tracer, &[BIN], &case.args].concat();
-        host.command(words[0]).args(&words[1..]).output().unwrap();
-    };
-    let counts = calls(host, traced);
+    let counts = calls(host, |tracer| traced(host, tracer, &case.args));
     dnsalt(host, &["down"]);
     let mut faults = Vec::new();
     for (call, error) in CALLS {
@@ -126,6 +127,37 @@ fn the_salt_engine_survives_each() {
     let Some(network) = network(&["tc", "nft", "strace"]) else { return };
     mount_bpffs(&network.net.gateway);
     every_fault(&["--engine", "salt", "--bpffs", "/run/bpf"], &network);
+}
+
+/// A policy that has less of everything than the one before: at no step is a query salted by neither.
+#[test]
+fn a_change_that_is_killed_at_each_map_it_writes_leaves_every_query_salted() {
+    let Some(network) = network(&["tc", "nft", "strace"]) else { return };
+    let gateway = &network.net.gateway;
+    mount_bpffs(gateway);
+    let up = ["up", "--no-health", "--engine", "salt", "--bpffs", "/run/bpf"];
+    let much = [&up[..], &["--from", "10.53.0.0/16", "--from", "10.0.0.0/8"]].concat();
+    let less = [&up[..], &["--ports", "20000-20255"]].concat();
+    dnsalt(gateway, &much).exits(0);
+    let trace = trace(gateway, |tracer| traced(gateway, tracer, &less));
+    let calls: Vec<&str> = trace.lines().filter(|line| line.starts_with("bpf(")).collect();
+    let loaded = calls.iter().rposition(|call| call.contains("BPF_PROG_LOAD")).unwrap() + 1;
+    let changes = |call: &str| ["_UPDATE", "_DELETE"].iter().any(|what| call.contains(what));
+    let mut tried = 0;
+    // Killed as it makes the next call, it has made this one.
+    for n in (loaded..calls.len()).filter(|n| changes(calls[*n])) {
+        let fault = format!("inject=bpf:signal=KILL:when={}", n + 2);
+        dnsalt(gateway, &much).exits(0);
+        let ended = with_fault(gateway, &fault, &less);
+        let told = format!("after {}: {ended:?}", calls[n]);
+        resolves(&network, &told);
+        let seen = network.servers.take_seen();
+        let ports: Vec<u16> = seen.iter().map(|seen| seen.peer.port()).collect();
+        assert!(!ports.contains(&44444), "{told}: {ports:?}");
+        tried += 1;
+    }
+    assert!(tried >= 8, "{tried} of {trace}");
+    println!("figure: changes of policy that were killed half-way, every query salted: {tried}");
 }
 
 #[test]

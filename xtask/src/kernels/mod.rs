@@ -142,7 +142,7 @@ impl Programs {
     /// Those that need a kernel, and those that need one to themselves.
     fn build() -> anyhow::Result<Self> {
         let mut programs = Programs::default();
-        for (package, tests) in [("dnsalt-bpf", "*"), ("dnsalt", "conntrack")] {
+        for (package, tests) in [("dnsalt-bpf", "*"), ("dnsalt", "own_machine")] {
             let what = ["test", "--locked", "--package", package, "--test", tests, "--no-run"];
             Step::cargo(&[&what[..], &["--message-format", "json-render-diagnostics"]].concat())
                 .run_lines(|line| programs.add(line))?;

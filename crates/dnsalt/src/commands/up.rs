@@ -13,7 +13,7 @@
 
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use dnsalt_nat::preflight::{Finding, Severity};
@@ -23,6 +23,7 @@ use rustix::thread::CapabilitySet;
 
 use super::{may, need_net_admin, own_program, restore};
 use crate::cli::UpArgs;
+use crate::clock::Moment;
 use crate::configuration::{self, Configured};
 use crate::engine::{self, Engine, Installed};
 use crate::exit::{Failure, Outcome, Verdict};
@@ -269,9 +270,7 @@ fn undo_after(time: Duration, state_dir: &Path) -> anyhow::Result<Unconfirmed> {
         .stderr(Stdio::null())
         .spawn()
         .context("the process that would undo this could not be started")?;
-    let until = SystemTime::now() + time;
-    let until = until.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    Ok(Unconfirmed { token, until })
+    Ok(Unconfirmed { token, undone_at: Moment::now().after(time) })
 }
 
 /// Says what was found; an error ends it here.

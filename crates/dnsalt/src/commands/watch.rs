@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal as _};
 use std::path::Path;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use dnsalt_policy::Policy;
@@ -11,6 +11,7 @@ use rustix::thread::CapabilitySet;
 
 use super::{need, need_net_admin};
 use crate::cli::WatchArgs;
+use crate::clock::since_1970;
 use crate::configuration::Configured;
 use crate::engine::SaltReport;
 use crate::exit::{Failure, Outcome, Verdict};
@@ -127,8 +128,7 @@ fn watch(
 
 /// Nanoseconds since 1970.
 fn now() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(now.as_nanos()).unwrap_or(u64::MAX)
+    u64::try_from(since_1970().as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// What `status` says, as `watch` shows it.

@@ -1,7 +1,6 @@
 //! What the agent itself counts.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use dnsalt_salt::layout::Counter;
 
@@ -9,6 +8,7 @@ use super::catalogue::{
     EVENTS, EXECS, KEY_RENEWALS, LAST_RELOAD, LAST_RELOAD_OK, LOST, RELOADS, RESTORED,
 };
 use super::family::Families;
+use crate::clock::Moment;
 
 /// The agent increments, scrapes read; nobody waits for anybody.
 #[derive(Debug, Default)]
@@ -119,14 +119,14 @@ impl AgentCounters {
     pub(crate) fn reloaded(&self, ok: bool) {
         increment(&self.reloads[usize::from(!ok)]);
         self.last_reload_ok.store(ok, Ordering::Relaxed);
-        self.last_reload.store(now(), Ordering::Relaxed);
+        self.last_reload.store(Moment::now().number(), Ordering::Relaxed);
     }
 
     /// The keys were to be renewed; whether they are.
     pub(crate) fn key_renewed(&self, ok: bool) {
         increment(&self.key_renewals[usize::from(!ok)]);
         if ok {
-            self.key_renewed.store(now(), Ordering::Relaxed);
+            self.key_renewed.store(Moment::now().number(), Ordering::Relaxed);
         }
     }
 
@@ -137,7 +137,7 @@ impl AgentCounters {
 
     /// When the keys were renewed last, in seconds since 1970.
     pub(super) fn key_renewed_at(&self) -> Option<u64> {
-        Some(self.key_renewed.load(Ordering::Relaxed)).filter(|at| *at != 0)
+        Moment::of_number(get(&self.key_renewed)).map(Moment::shown)
     }
 
     pub(super) fn export(&self, to: &mut Families) {
@@ -149,8 +149,8 @@ impl AgentCounters {
         for (result, count) in ["ok", "failed"].iter().zip(&self.reloads) {
             to.add_by(&RELOADS, &[result], get(count));
         }
-        if get(&self.last_reload) != 0 {
-            to.add(&LAST_RELOAD, get(&self.last_reload));
+        if let Some(moment) = Moment::of_number(get(&self.last_reload)) {
+            to.add(&LAST_RELOAD, moment.shown());
             to.add(&LAST_RELOAD_OK, self.last_reload_ok.load(Ordering::Relaxed));
         }
         for (result, count) in ["ok", "failed"].iter().zip(&self.key_renewals) {
@@ -168,11 +168,6 @@ fn increment(counter: &AtomicU64) {
 
 fn get(counter: &AtomicU64) -> u64 {
     counter.load(Ordering::Relaxed)
-}
-
-/// Seconds since 1970.
-pub(super) fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 #[cfg(test)]

@@ -3,9 +3,9 @@
 use dnsalt_bpf::Occupancy;
 use dnsalt_salt::layout::Counter;
 
-use super::agent::now;
 use super::catalogue as metric;
 use super::family::{Definition, Families};
+use crate::clock::since_1970;
 use crate::engine::SaltReport;
 use crate::state::Store;
 use crate::status::{self, Bits, Conntrack, Status};
@@ -35,7 +35,7 @@ impl Reading {
             to.add(&metric::INSTALLED, since);
             if status.salt.is_some() {
                 let since = key_renewed.unwrap_or(0).max(since);
-                to.add(&metric::KEY_AGE, now().saturating_sub(since));
+                to.add(&metric::KEY_AGE, since_1970().as_secs().saturating_sub(since));
             }
         }
         if let (Some(ports), Some(_)) = (status.ports, status.engine) {

@@ -135,10 +135,10 @@ pub(crate) fn look(store: &Store) -> anyhow::Result<Status> {
             status.strength = Some(bits(&policy, most_open(&entries)));
             status.conntrack = Some(Conntrack { dns_entries: entries.len(), usage });
         }
-        status.since = Some(state.current.since);
+        status.since = Some(state.current.up_at.shown());
         status.scope = Some(engine.scope(&policy));
         status.settings = Some(state.current.settings);
-        status.undone_at = state.unconfirmed.map(|unconfirmed| unconfirmed.until);
+        status.undone_at = state.unconfirmed.map(|unconfirmed| unconfirmed.undone_at.shown());
     }
     Ok(status)
 }

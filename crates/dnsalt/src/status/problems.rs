@@ -1,9 +1,13 @@
 //! What is wrong, in words.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
+use crate::clock::Moment;
 use crate::engine::Installed;
 use crate::state::State;
+
+/// So long after its time an `up --confirm` may take to be undone.
+const LATE: Duration = Duration::from_secs(5);
 
 /// Where the state and the kernel do not agree.
 pub(super) fn problems(state: Option<&State>, installed: Option<&Installed>) -> Vec<String> {
@@ -29,9 +33,8 @@ pub(super) fn problems(state: Option<&State>, installed: Option<&Installed>) -> 
     if let Some(missing) = installed.and_then(|installed| installed.missing.as_ref()) {
         problems.push(format!("missing: {missing}; run `dnsalt up` again"));
     }
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     if let Some(unconfirmed) = state.and_then(|state| state.unconfirmed.as_ref())
-        && unconfirmed.until + 5 < now
+        && unconfirmed.undone_at.after(LATE) < Moment::now()
     {
         problems
             .push("nobody confirmed in time, and nobody undid it; run `dnsalt down`".to_owned());

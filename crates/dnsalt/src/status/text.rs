@@ -1,11 +1,12 @@
 //! The report as text.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use dnsalt_nat::conntrack::MAKE_ROOM;
 use dnsalt_nat::strength::Strength;
 
 use super::{Bits, Status};
+use crate::clock::since_1970;
 use crate::output::{Tone, paint};
 
 impl Status {
@@ -148,7 +149,7 @@ impl Bits {
 fn ago(since: u64) -> String {
     let time = UNIX_EPOCH + Duration::from_secs(since);
     let stamp = humantime::format_rfc3339_seconds(time);
-    let elapsed = SystemTime::now().duration_since(time).unwrap_or_default().as_secs();
+    let elapsed = since_1970().as_secs().saturating_sub(since);
     let rounded = match elapsed {
         0..=119 => elapsed,
         120..=7199 => elapsed / 60 * 60,

@@ -55,8 +55,8 @@ impl History {
     /// Looks for a new peak in the seconds that are over.
     pub(crate) fn tick(&mut self, now: u64) {
         let end = over(now);
-        // After a long sleep only what is kept can be looked at.
-        self.open = self.open.max(end.saturating_sub(SECONDS as u64 - 1));
+        // After a long sleep only what is kept can be looked at; and a clock may be set back.
+        self.open = self.open.min(end).max(end.saturating_sub(SECONDS as u64 - 1));
         while self.open < end {
             self.peak = self.peak.max(self.at(self.open));
             self.open += 1;

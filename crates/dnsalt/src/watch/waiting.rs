@@ -12,8 +12,13 @@ use std::collections::HashMap;
 
 use dnsalt_audit::event::{Address, Event};
 
+use super::history::SECOND;
+
 /// Queries that are kept track of.
 const MOST: usize = 1 << 17;
+
+/// Looks are no more than seconds apart, in nanoseconds, unless the clock is set.
+const JUMP: u64 = 60 * SECOND;
 
 /// Queries that are kept for one address and port: whoever asks from a fixed port has all on one.
 const MOST_A_PORT: usize = 256;
@@ -58,13 +63,15 @@ pub(crate) struct Waiting {
     lifetime: u64,
     /// Until then a query may have left that is not here.
     blind_until: u64,
+    /// When it was looked at last.
+    looked: u64,
 }
 
 impl Waiting {
     /// None so far: those that left before `now` are not known.
     pub(crate) fn new(now: u64, lifetime: u64) -> Self {
         let queries = HashMap::new();
-        Waiting { queries, kept: 0, lifetime, blind_until: now + lifetime }
+        Waiting { queries, kept: 0, lifetime, blind_until: now + lifetime, looked: now }
     }
 
     /// Sets how long queries wait from now on.
@@ -127,6 +134,11 @@ impl Waiting {
     /// Forgets what is over; how many queries wait. Those over are kept for as long again, to tell what
     /// is late from what is forged.
     pub(crate) fn tick(&mut self, now: u64) -> usize {
+        // The clock was set: nothing that was written down says any more when it is over.
+        if now < self.looked || now - self.looked > JUMP {
+            *self = Waiting::new(now, self.lifetime);
+        }
+        self.looked = now;
         let mut waiting = 0;
         let lifetime = self.lifetime;
         self.queries.retain(|_, queries| {
@@ -193,6 +205,20 @@ mod tests {
         let mut waiting = Waiting::new(0, LIFETIME);
         assert_eq!(waiting.replied(&event(4, 53, 4000, 7, 99), false), Reply::Unknown);
         assert_eq!(waiting.replied(&event(5, 53, 4000, 7, 99), false), Reply::NoQuery);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_makes_it_begin_anew() {
+        for set in [3, 1000 * JUMP] {
+            let mut waiting = waiting();
+            assert_eq!(waiting.tick(12), 1);
+            assert_eq!(waiting.tick(set), 0);
+            // What was asked before is not known any more, for as long as that may take.
+            let mut reply = |after| waiting.replied(&event(set + after, 53, 4000, 7, 99), false);
+            assert_eq!(reply(1), Reply::Unknown);
+            assert_eq!(reply(LIFETIME), Reply::NoQuery);
+            assert_eq!(waiting.kept, 0);
+        }
     }
 
     #[test]

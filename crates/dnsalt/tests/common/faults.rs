@@ -7,15 +7,19 @@ use dnsalt_lab::Host;
 
 use super::{Network, answered, eventually};
 
-/// How often each call is made before the program that is traced has got to `main`, and in all.
-/// `run` gets the words of a tracer, and runs the program by it.
-pub(crate) fn calls(host: &Host, run: impl FnOnce(&[&str])) -> BTreeMap<String, [usize; 2]> {
+/// The calls of a program, one a line. `run` gets the words of a tracer, and runs the program by it.
+pub(crate) fn trace(host: &Host, run: impl FnOnce(&[&str])) -> String {
     host.sh("rm -f /run/calls").unwrap();
     run(&["strace", "-D", "-q", "-o", "/run/calls"]);
     let read = || host.run(|| std::fs::read_to_string("/run/calls").unwrap());
     // With -D the tracer may end after what it traces.
     eventually("the trace is whole", Duration::from_secs(10), || read().contains("+++ exited"));
-    let text = read();
+    read()
+}
+
+/// How often each call is made before the program that is traced has got to `main`, and in all.
+pub(crate) fn calls(host: &Host, run: impl FnOnce(&[&str])) -> BTreeMap<String, [usize; 2]> {
+    let text = trace(host, run);
     let mut calls = BTreeMap::<String, [usize; 2]>::new();
     // The loader's calls end with that for random numbers of the standard library.
     let loaded = text.lines().position(|line| line.starts_with("sigaltstack")).unwrap_or(0);

@@ -158,8 +158,9 @@ pub(crate) fn answered(
     queries: u8,
     patience: Duration,
 ) -> usize {
+    network.servers.take_seen();
     let server = SocketAddr::new(network.net.servers_v4[0], 53);
-    let answered = host.run(move || {
+    host.run(move || {
         let is_answered = |id: &u8| {
             let socket = bind(([0, 0, 0, 0], sport).into());
             socket.set_read_timeout(Some(patience)).unwrap();
@@ -174,9 +175,7 @@ pub(crate) fn answered(
             from == Some(server) && reply[1] == *id
         };
         (0..queries).filter(is_answered).count()
-    });
-    network.servers.take_seen();
-    answered
+    })
 }
 
 /// A UDP socket on an address that may be taken for a moment more: programs that other tests start

@@ -1,15 +1,17 @@
-//! Where conntrack has no room left, and where the kernel has none.
+//! Where conntrack has no room left, where the kernel has none, and where somebody sets the clock.
 //!
-//! Both concern a whole machine, so they run in one of their own: `./x test-kernels`.
+//! All of it concerns a whole machine, so it runs in one of its own: `./x test-kernels`.
 
 mod common;
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use common::agent::{Agent, is_protected, status};
 use common::{Network, bind, dnsalt, eventually, mount_bpffs, network, ruleset, salt};
 use dnsalt_lab::Host;
+use rustix::time::{ClockId, Timespec, clock_settime};
 
 /// Entries that the table may have.
 const ROOM: usize = 256;
@@ -145,4 +147,46 @@ fn without_conntrack_in_the_kernel_nat_is_refused_and_salt_works() {
     assert_eq!(answered(&network, &network.net.resolver), ALL);
     dnsalt(gateway, &["down"]).exits(0);
     gateway.sh("sh /modules/load").unwrap();
+}
+
+/// What the clock shows.
+fn clock() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
+}
+
+fn set_clock(to: u64) {
+    let time = Timespec { tv_sec: to.try_into().unwrap(), tv_nsec: 0 };
+    clock_settime(ClockId::Realtime, time).unwrap();
+}
+
+#[test]
+fn a_clock_that_somebody_sets_changes_nothing() {
+    const YEAR: u64 = 365 * 24 * 3600;
+    let Some(network) = own_machine() else { return };
+    let gateway = &network.net.gateway;
+    let right = clock();
+    // As a router without a battery, whose clock is behind until names resolve; and back.
+    for to in [right - 20 * YEAR, right + YEAR] {
+        dnsalt(gateway, &["up", "--no-health", "--confirm", "8s"]).exits(0);
+        set_clock(to);
+        let now = status(gateway);
+        assert_eq!(now["protected"], true, "{now}");
+        let [since, undone] = ["since", "undone_at"].map(|key| now[key].as_u64().unwrap());
+        assert!((to - 8..=clock()).contains(&since), "{to}: {now}");
+        assert!((to..=to + 10).contains(&undone), "{to}: {now}");
+        eventually("it is undone", Duration::from_secs(20), || !is_protected(gateway));
+        assert!(clock() + 1 >= undone, "before its time");
+
+        let mut agent = Agent::start(gateway, &["--engine", "salt", "--bpffs", "/run/bpf"]);
+        set_clock(right);
+        assert_eq!(answered(&network, &network.net.resolver), ALL);
+        gateway.sh("rm -r /run/bpf/dnsalt").unwrap();
+        eventually("it is put back", Duration::from_secs(20), || {
+            !agent.told("protection-restored").is_empty() && is_protected(gateway)
+        });
+        assert_eq!(answered(&network, &network.net.resolver), ALL);
+        agent.signal("TERM");
+        assert_eq!(agent.ends(), 0);
+        dnsalt(gateway, &["down"]).exits(0);
+    }
 }
