@@ -29,7 +29,7 @@ const CALLS: [(&str, &str); 15] = [
     ("write", "ENOSPC"),
 ];
 /// How many are tried by themselves, spread over all.
-const A_FEW: usize = 16;
+const A_FEW: usize = 12;
 
 /// A verb, in a state of the host.
 struct Case<'a> {

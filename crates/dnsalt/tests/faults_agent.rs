@@ -51,7 +51,7 @@ const CALLS: [(&str, &str); 34] = [
 /// Of one call so many are tried at most, spread over all: most are those of each look.
 const OF_ONE: usize = 12;
 /// How many are tried by themselves, spread over all.
-const A_FEW: usize = 8;
+const A_FEW: usize = 6;
 
 /// An engine, and what takes its protection away behind its back.
 struct Case {
