@@ -9,13 +9,14 @@
 //! `NET_RAW` stays for iptables, which opens raw sockets to talk to the kernel.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use caps::{CapSet, Capability, CapsHashSet};
 use landlock::{
-    ABI, Access as _, AccessFs, CompatLevel, Compatible as _, PathBeneath, PathFd, Ruleset,
-    RulesetAttr as _, RulesetCreatedAttr as _, RulesetStatus,
+    ABI, Access as _, AccessFs, CompatLevel, Compatible as _, PathBeneath, PathFd, PathFdError,
+    Ruleset, RulesetAttr as _, RulesetCreatedAttr as _, RulesetStatus,
 };
 
 use super::{Keeper, Options};
@@ -95,9 +96,16 @@ fn allow(
     path: &Path,
     access: landlock::BitFlags<AccessFs>,
 ) -> anyhow::Result<landlock::RulesetCreated> {
-    // What is not there need not be allowed.
-    let Ok(fd) = PathFd::new(path) else { return Ok(ruleset) };
-    let access = if path.is_dir() { access } else { access & AccessFs::from_file(ABI::V5) };
+    let fd = match PathFd::new(path) {
+        Ok(fd) => fd,
+        // What is not there need not be allowed.
+        Err(PathFdError::OpenCall { source, .. }) if source.kind() == ErrorKind::NotFound => {
+            return Ok(ruleset);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let kind = rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(&fd)?.st_mode);
+    let access = if kind.is_dir() { access } else { access & AccessFs::from_file(ABI::V5) };
     Ok(ruleset.add_rule(PathBeneath::new(fd, access))?)
 }
 
