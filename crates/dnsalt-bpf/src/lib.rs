@@ -99,6 +99,7 @@ fn pins_in(bpffs: &Path) -> Result<Pins, BpfError> {
 }
 
 fn put_in(pins: &Pins, plan: &Plan, interfaces: &[String], hook: Hook) -> Result<(), BpfError> {
+    let wanted = indices(interfaces)?;
     pins.make().map_err(|cause| BpfError::Bpffs { dir: pins.dir().to_owned(), cause })?;
     let mut object = Object::load(pins.dir())?;
     let mut config = plan.config;
@@ -108,8 +109,8 @@ fn put_in(pins: &Pins, plan: &Plan, interfaces: &[String], hook: Hook) -> Result
     (config.key, config.nonce_key) =
         if first { (object::key()?, object::key()?) } else { (before.key, before.nonce_key) };
     write(&mut object, plan)?;
-    let others = others(pins, interfaces);
-    let settled = !first && others.is_empty() && incomplete(pins, interfaces, hook).is_empty();
+    let others = others(pins, &wanted);
+    let settled = !first && others.is_empty() && incomplete(pins, &wanted, hook).is_empty();
     config.grace_until = if settled {
         // One that was left without end ends now.
         before.grace_until.min(plan::soon(config.lifetime))
@@ -123,7 +124,7 @@ fn put_in(pins: &Pins, plan: &Plan, interfaces: &[String], hook: Hook) -> Result
     if done.is_ok() {
         attach::detach(pins, &others);
     } else {
-        attach::detach(pins, &incomplete(pins, interfaces, hook));
+        attach::detach(pins, &incomplete(pins, &wanted, hook));
     }
     if !settled {
         config.grace_until = plan::soon(config.lifetime);
@@ -179,16 +180,26 @@ fn attach_all(
     Ok(())
 }
 
-/// Interfaces that have something of ours and are not to have it, by their indices.
-fn others(pins: &Pins, interfaces: &[String]) -> Vec<u32> {
-    let kept: Vec<_> = interfaces.iter().filter_map(|name| link::index(name).ok()).collect();
-    attached(pins).into_iter().filter(|index| !kept.contains(index)).collect()
+/// Of those that are there. One that could not be asked for must not be taken for one that is gone: what is
+/// on it would be taken off.
+fn indices(interfaces: &[String]) -> Result<Vec<u32>, BpfError> {
+    let mut indices = Vec::new();
+    for name in interfaces {
+        let index = link::if_there(link::index(name))
+            .map_err(|cause| BpfError::Interface { interface: name.clone(), cause })?;
+        indices.extend(index);
+    }
+    Ok(indices)
 }
 
-/// Those of some interfaces that have not both programs, by their indices.
-fn incomplete(pins: &Pins, interfaces: &[String], hook: Hook) -> Vec<u32> {
-    let all = interfaces.iter().filter_map(|name| link::index(name).ok());
-    all.filter(|index| !attach::is_whole(pins, *index, hook)).collect()
+/// Interfaces that have something of ours and are not to have it.
+fn others(pins: &Pins, wanted: &[u32]) -> Vec<u32> {
+    attached(pins).into_iter().filter(|index| !wanted.contains(index)).collect()
+}
+
+/// Those that have not both programs.
+fn incomplete(pins: &Pins, wanted: &[u32], hook: Hook) -> Vec<u32> {
+    wanted.iter().copied().filter(|index| !attach::is_whole(pins, *index, hook)).collect()
 }
 
 /// The interfaces that have something of ours, by their indices.
@@ -277,12 +288,16 @@ pub fn installed(bpffs: &Path) -> Result<Option<Installed>, BpfError> {
     }
     let filtered = pins.interfaces(attach::FILTERS);
     let hook = |index: &u32| if filtered.contains(index) { Hook::Clsact } else { Hook::Tcx };
-    let interfaces = attached(&pins)
-        .iter()
-        .filter_map(|index| {
-            let (name, hook) = (link::name(*index).ok()?, hook(index));
-            attach::is_whole(&pins, *index, hook).then_some((name, hook))
-        })
-        .collect();
+    let mut interfaces = Vec::new();
+    for index in attached(&pins) {
+        let hook = hook(&index);
+        let name = link::if_there(link::name(index))
+            .map_err(|cause| BpfError::Interface { interface: format!("number {index}"), cause })?;
+        if let Some(name) = name
+            && attach::is_whole(&pins, index, hook)
+        {
+            interfaces.push((name, hook));
+        }
+    }
     Ok(Some(Installed { config, interfaces, counters }))
 }

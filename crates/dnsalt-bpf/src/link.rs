@@ -23,6 +23,15 @@ pub(crate) fn name(index: u32) -> io::Result<String> {
     Ok(index_to_name(socket()?, index)?)
 }
 
+/// What was asked for, none where there is no such interface; that nobody could be asked is another thing.
+pub(crate) fn if_there<T>(found: io::Result<T>) -> io::Result<Option<T>> {
+    match found {
+        Ok(found) => Ok(Some(found)),
+        Err(cause) if matches!(cause.raw_os_error(), Some(libc::ENODEV | libc::ENXIO)) => Ok(None),
+        Err(cause) => Err(cause),
+    }
+}
+
 /// Whether its packets begin with an Ethernet header; those of tun, `WireGuard` and PPP do not.
 pub(crate) fn is_ethernet(name: &str) -> io::Result<bool> {
     let socket = socket()?;
