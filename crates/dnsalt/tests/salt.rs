@@ -99,15 +99,15 @@ fn one_engine_takes_over_from_the_other() {
 fn unconfirmed_it_is_undone() {
     let Some(network) = with_bpffs(&["tc"]) else { return };
     let gateway = &network.net.gateway;
-    dnsalt(gateway, &[&SALT[..], &["--confirm", "1s"]].concat()).exits(0);
+    dnsalt(gateway, &[&SALT[..], &["--confirm", "4s"]].concat()).exits(0);
     assert!(ports(&network) > 35);
-    eventually("it is undone", Duration::from_secs(10), || pinned(gateway).is_empty());
+    eventually("it is undone", Duration::from_secs(20), || pinned(gateway).is_empty());
     assert_eq!(ports(&network), 1);
     dnsalt(gateway, &SALT).exits(0);
-    let other = ["--max-identical", "2", "--confirm", "1s"];
+    let other = ["--max-identical", "2", "--confirm", "4s"];
     dnsalt(gateway, &[&SALT[..], &other].concat()).exits(0);
     assert_eq!(status(&network, 0)["settings"]["max-identical"], 2);
-    eventually("the change is undone", Duration::from_secs(10), || {
+    eventually("the change is undone", Duration::from_secs(20), || {
         status(&network, 0)["settings"]["max-identical"].is_null()
     });
     assert!(ports(&network) > 35);
