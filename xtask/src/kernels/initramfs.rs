@@ -102,7 +102,7 @@ pub(crate) fn write(path: &Path, kernel: &Kernel, arguments: &Arguments) -> anyh
     Ok(())
 }
 
-/// The first process. Whatever happens, the machine is off after it: QEMU takes a reboot for the end.
+/// The first process. Nothing is mounted on /tmp: what is tested may have been built below it. Whatever happens, the machine is off after it: QEMU takes a reboot for the end.
 fn init(arguments: &Arguments) -> String {
     let mut script = "\
 #!/bin/sh
@@ -111,7 +111,6 @@ mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs dev /dev
 mount -t tmpfs tmpfs /run
-mount -t tmpfs tmpfs /tmp
 mount -t bpf bpf /sys/fs/bpf
 echo \"dnsalt-kernel: $(uname -r)\"
 "
