@@ -102,7 +102,8 @@ pub(crate) fn write(path: &Path, kernel: &Kernel, arguments: &Arguments) -> anyh
     Ok(())
 }
 
-/// The first process. Nothing is mounted on /tmp: what is tested may have been built below it. Whatever happens, the machine is off after it: QEMU takes a reboot for the end.
+/// The first process. Nothing is mounted on /tmp: what is tested may have been built below it. Whatever
+/// happens, the machine is off after it: QEMU takes a reboot for the end.
 fn init(arguments: &Arguments) -> String {
     let mut script = "\
 #!/bin/sh
