@@ -165,7 +165,9 @@ fn a_clock_that_somebody_sets_changes_nothing() {
     let Some(network) = own_machine() else { return };
     let [gateway, resolver] = [&network.net.gateway, &network.net.resolver];
     let right = clock();
-    let mut agent = Agent::start(gateway, &["--engine", "salt", "--bpffs", "/run/bpf"]);
+    let mut agent = Agent::spawn(gateway, &[], &["--engine", "salt", "--bpffs", "/run/bpf"]);
+    // An emulated processor takes its time to verify programs.
+    eventually("it is ready", Duration::from_secs(60), || agent.log().contains("\"protected\""));
     set_clock(right - YEARS);
     assert_eq!(answered(&network, resolver), ALL);
     gateway.sh("rm -r /run/bpf/dnsalt").unwrap();

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::{BIN, dnsalt};
 
 /// Longer than anything takes that should take a moment.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
 
 pub(crate) struct Agent<'a> {
     pub(crate) host: &'a Host,
