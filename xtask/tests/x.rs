@@ -219,7 +219,7 @@ fn some_programs_are_unpacked_and_not_installed() {
         .with("dpkg-deb", "[ \"$1\" = --fsys-tarfile ] && exec cat \"$2\"")
         .with("cargo", &cargo_of("1.88.0"));
     let installed = "cc nft ip iptables conntrack nfct nmap tcpdump named dig pgrep nsenter setpriv \
-                     strace ethtool systemd-analyze shellcheck man tmux unbound dnsmasq adnshost perl \
+                     setarch strace ethtool systemd-analyze shellcheck man tmux unbound dnsmasq adnshost perl \
                      openssl";
     for program in installed.split_whitespace() {
         machine = machine.with(program, "");

@@ -1,15 +1,15 @@
 //! Where in the kernel's way of a packet the programs are put, in which order among others, and how
 //! they stay when we are gone.
 
-use std::fmt;
 use std::mem::forget;
+use std::{fmt, io};
 
 use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::tc::{NlOptions, SchedClassifierLink, TcAttachOptions, TcHandle};
 use aya::programs::{LinkOrder, TcAttachType};
 use aya::util::KernelVersion;
 
-use crate::clsact::Clsact;
+use crate::clsact::{Clsact, Filter};
 use crate::object::Object;
 use crate::pins::Pins;
 use crate::{BpfError, link, syscall};
@@ -142,48 +142,58 @@ fn filter(
     Ok(())
 }
 
-fn our_filter(interface: &str, way: TcAttachType) -> std::io::Result<SchedClassifierLink> {
+/// What our filters are known by.
+fn known(way: TcAttachType) -> Filter {
+    Filter { handle: NUMBER.into(), priority: priority(way), way }
+}
+
+fn our_filter(interface: &str, way: TcAttachType) -> io::Result<SchedClassifierLink> {
     SchedClassifierLink::attached(interface, way, priority(way), HANDLE, None)
 }
 
 /// Whether both programs are on an interface, as the kernel has it: that there are pins and marks is only
 /// what was wanted.
-pub(crate) fn is_whole(pins: &Pins, index: u32, hook: Hook) -> bool {
-    if hook == Hook::Clsact {
-        let priorities = [TcAttachType::Ingress, TcAttachType::Egress].map(priority);
-        return Clsact::has_filters(index, NUMBER.into(), priorities).unwrap_or(false);
+pub(crate) fn is_whole(pins: &Pins, index: u32, hook: Hook) -> Result<bool, BpfError> {
+    for (way, prefix) in WAYS.into_iter().zip(LINKS) {
+        let is_on = match hook {
+            Hook::Clsact => known(way).is_on(index),
+            Hook::Tcx => match syscall::link_interface(&pins.path(&format!("{prefix}{index}"))) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+                on => on.map(|on| on == index),
+            },
+        };
+        if !is_on.map_err(|cause| BpfError::Ask { index, cause })? {
+            return Ok(false);
+        }
     }
-    LINKS.iter().all(|prefix| {
-        let pin = pins.path(&format!("{prefix}{index}"));
-        syscall::link_interface(&pin).is_ok_and(|on| on == index)
-    })
+    Ok(true)
 }
 
-/// Takes both programs off interfaces: of all of them first what salts, then what restores.
-pub(crate) fn detach(pins: &Pins, indices: &[u32]) {
+/// Takes both programs off interfaces: of all of them first what salts, then what restores. Where one cannot
+/// be taken off, it ends there: nobody salts what nobody restores, and the marks still say what is there.
+pub(crate) fn detach(pins: &Pins, indices: &[u32]) -> Result<(), BpfError> {
+    let (filtered, made) = (pins.interfaces(FILTERS)?, pins.interfaces(MADE)?);
     for (way, prefix) in WAYS.into_iter().zip(LINKS) {
         for index in indices {
-            detach_one(pins, *index, way, &format!("{prefix}{index}"));
+            let pin = format!("{prefix}{index}");
+            // It goes without this too, a moment later.
+            let _ = syscall::detach(&pins.path(&pin));
+            pins.remove(&pin);
+            if filtered.contains(index) {
+                known(way).remove(*index).map_err(|cause| stays(*index, cause))?;
+            }
         }
     }
     for index in indices {
-        if pins.has(&format!("{MADE}{index}")) {
-            Clsact::remove(*index);
+        if made.contains(index) {
+            Clsact::remove(*index).map_err(|cause| stays(*index, cause))?;
         }
         pins.remove(&format!("{FILTERS}{index}"));
         pins.remove(&format!("{MADE}{index}"));
     }
+    Ok(())
 }
 
-fn detach_one(pins: &Pins, index: u32, way: TcAttachType, pin: &str) {
-    // It goes without this too, a moment later.
-    let _ = syscall::detach(&pins.path(pin));
-    pins.remove(pin);
-    // An interface that is gone has taken its filters along.
-    if pins.has(&format!("{FILTERS}{index}"))
-        && let Ok(interface) = link::name(index)
-    {
-        // Dropped, it is detached.
-        drop(our_filter(&interface, way));
-    }
+fn stays(index: u32, cause: io::Error) -> BpfError {
+    BpfError::Detach { index, cause }
 }

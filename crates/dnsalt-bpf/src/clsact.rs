@@ -16,6 +16,7 @@
 
 use std::io;
 
+use aya::programs::TcAttachType;
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
 
@@ -24,6 +25,7 @@ const NLMSG_DONE: u16 = 3;
 const RTM_NEWQDISC: u16 = 36;
 const RTM_DELQDISC: u16 = 37;
 const RTM_NEWTFILTER: u16 = 44;
+const RTM_DELTFILTER: u16 = 45;
 const RTM_GETTFILTER: u16 = 46;
 
 const NLM_F_REQUEST: u16 = 0x1;
@@ -34,12 +36,43 @@ const NLM_F_CREATE: u16 = 0x400;
 
 const HANDLE: u32 = 0xffff_0000;
 const PARENT: u32 = 0xffff_fff1;
-/// Where filters hang: on what comes in, and on what leaves.
-const HOOKS: [u32; 2] = [0xffff_fff2, 0xffff_fff3];
+/// `ETH_P_ALL`, in the order of the network, as filters have it.
+const ANY_PROTOCOL: u16 = 3_u16.to_be();
 
 const KIND: &[u8] = b"\x0b\0\x01\0clsact\0\0";
 /// Of the head and `tcmsg` together.
 const FIXED: usize = 36;
+
+/// Where filters for one way hang.
+fn hook(way: TcAttachType) -> u32 {
+    if way == TcAttachType::Egress { 0xffff_fff3 } else { 0xffff_fff2 }
+}
+
+/// A filter by what it is known by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Filter {
+    pub(crate) handle: u32,
+    pub(crate) priority: u16,
+    pub(crate) way: TcAttachType,
+}
+
+impl Filter {
+    /// Whether an interface has it. Others may be there as well.
+    pub(crate) fn is_on(self, index: u32) -> io::Result<bool> {
+        let dump = request(RTM_GETTFILTER, NLM_F_DUMP, index, 0, hook(self.way), 0);
+        ask(&dump, |filter| is(filter, self.handle, self.priority))
+    }
+
+    /// Takes it off an interface; what is not there need not go.
+    pub(crate) fn remove(self, index: u32) -> io::Result<()> {
+        let info = u32::from(self.priority) << 16 | u32::from(ANY_PROTOCOL);
+        let kind = RTM_DELTFILTER;
+        match ask(&request(kind, NLM_F_ACK, index, self.handle, hook(self.way), info), |_| false) {
+            Err(error) if self.is_on(index)? => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
 
 /// Whether the discipline of an interface is ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,37 +87,33 @@ impl Clsact {
     /// Makes it, if it is not there.
     pub(crate) fn ensure(index: u32) -> io::Result<Self> {
         let flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
-        match ask(&request(RTM_NEWQDISC, flags, index, HANDLE, PARENT), |_| false) {
+        match ask(&request(RTM_NEWQDISC, flags, index, HANDLE, PARENT, 0), |_| false) {
             Ok(_) => Ok(Clsact::Made),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(Clsact::Found),
             Err(error) => Err(error),
         }
     }
 
-    /// Whether it has a filter of this handle both ways, with these priorities: on what comes in, and on
-    /// what leaves. Others may be there as well.
-    pub(crate) fn has_filters(index: u32, handle: u32, priorities: [u16; 2]) -> io::Result<bool> {
-        for (parent, priority) in HOOKS.into_iter().zip(priorities) {
-            let dump = request(RTM_GETTFILTER, NLM_F_DUMP, index, 0, parent);
-            if !ask(&dump, |filter| is(filter, handle, priority))? {
-                return Ok(false);
-            }
+    /// Removes it, unless others have filters there by now; one that is not there need not go.
+    pub(crate) fn remove(index: u32) -> io::Result<()> {
+        if !is_empty(index)? {
+            return Ok(());
         }
-        Ok(true)
-    }
-
-    /// Removes it, unless others have filters there by now.
-    pub(crate) fn remove(index: u32) {
-        // Left standing without filters it does nothing, so errors are no one's concern.
-        if is_empty(index).unwrap_or(false) {
-            let _ = ask(&request(RTM_DELQDISC, NLM_F_ACK, index, HANDLE, PARENT), |_| false);
+        let done = ask(&request(RTM_DELQDISC, NLM_F_ACK, index, HANDLE, PARENT, 0), |_| false);
+        // No interface, nothing there, or something without filters.
+        let gone = |error: &io::Error| {
+            matches!(error.raw_os_error(), Some(libc::ENODEV | libc::ENOENT | libc::EINVAL))
+        };
+        match done {
+            Err(error) if !gone(&error) => Err(error),
+            _ => Ok(()),
         }
     }
 }
 
 fn is_empty(index: u32) -> io::Result<bool> {
-    for parent in HOOKS {
-        if ask(&request(RTM_GETTFILTER, NLM_F_DUMP, index, 0, parent), |_| true)? {
+    for way in [TcAttachType::Ingress, TcAttachType::Egress] {
+        if ask(&request(RTM_GETTFILTER, NLM_F_DUMP, index, 0, hook(way), 0), |_| true)? {
             return Ok(false);
         }
     }
@@ -98,13 +127,14 @@ fn is(filter: &[u8], handle: u32, priority: u16) -> bool {
     word(8) == Some(handle) && word(16).is_some_and(|info| info >> 16 == u32::from(priority))
 }
 
-fn request(kind: u16, flags: u16, interface: u32, handle: u32, parent: u32) -> Vec<u8> {
+fn request(kind: u16, flags: u16, interface: u32, handle: u32, parent: u32, info: u32) -> Vec<u8> {
     // A discipline is asked for by its kind; filters of any.
-    let tail = if kind == RTM_GETTFILTER { &[][..] } else { KIND };
+    let of_filters = [RTM_DELTFILTER, RTM_GETTFILTER].contains(&kind);
+    let tail = if of_filters { &[][..] } else { KIND };
     let length = u32::try_from(FIXED + tail.len()).expect("a few bytes");
     let mut bytes = length.to_ne_bytes().to_vec();
     bytes.extend([kind, flags | NLM_F_REQUEST].map(u16::to_ne_bytes).as_flattened());
-    let words = [1, 0, 0, interface, handle, parent, 0];
+    let words = [1, 0, 0, interface, handle, parent, info];
     bytes.extend(words.map(u32::to_ne_bytes).as_flattened());
     bytes.extend(tail);
     bytes
@@ -150,7 +180,7 @@ mod tests {
     #[test]
     fn a_request_says_how_long_it_is() {
         for kind in [RTM_NEWQDISC, RTM_GETTFILTER] {
-            let bytes = request(kind, 0, 7, HANDLE, PARENT);
+            let bytes = request(kind, 0, 7, HANDLE, PARENT, 0);
             let (found, body, behind) = message(&bytes).unwrap();
             assert_eq!((found, behind), (kind, &[][..]));
             assert_eq!(body[4..8], 7_u32.to_ne_bytes());
@@ -168,7 +198,7 @@ mod tests {
 
     #[test]
     fn what_is_cut_short_is_no_message() {
-        let bytes = request(RTM_NEWQDISC, 0, 7, HANDLE, PARENT);
+        let bytes = request(RTM_NEWQDISC, 0, 7, HANDLE, PARENT, 0);
         for length in 0..bytes.len() {
             assert_eq!(message(&bytes[..length]), None);
         }

@@ -48,6 +48,22 @@ pub enum BpfError {
         /// What the system said.
         cause: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// What is on an interface could not be asked for.
+    #[error("asking what is on interface number {index}: {cause}")]
+    Ask {
+        /// Where.
+        index: u32,
+        /// What the system said.
+        cause: io::Error,
+    },
+    /// A program could not be taken off an interface.
+    #[error("taking the salt engine off interface number {index}: {cause}")]
+    Detach {
+        /// Where.
+        index: u32,
+        /// What the system said.
+        cause: io::Error,
+    },
     /// A map could not be read or written.
     #[error("the map {map}: {cause}")]
     Map {

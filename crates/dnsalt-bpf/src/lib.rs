@@ -101,6 +101,8 @@ fn pins_in(bpffs: &Path) -> Result<Pins, BpfError> {
 fn put_in(pins: &Pins, plan: &Plan, interfaces: &[String], hook: Hook) -> Result<(), BpfError> {
     let wanted = indices(interfaces)?;
     pins.make().map_err(|cause| BpfError::Bpffs { dir: pins.dir().to_owned(), cause })?;
+    let others = others(pins, &wanted)?;
+    let whole = others.is_empty() && incomplete(pins, &wanted, hook)?.is_empty();
     let mut object = Object::load(pins.dir())?;
     let mut config = plan.config;
     let before = object.config()?;
@@ -109,8 +111,7 @@ fn put_in(pins: &Pins, plan: &Plan, interfaces: &[String], hook: Hook) -> Result
     (config.key, config.nonce_key) =
         if first { (object::key()?, object::key()?) } else { (before.key, before.nonce_key) };
     write(&mut object, plan)?;
-    let others = others(pins, &wanted);
-    let settled = !first && others.is_empty() && incomplete(pins, &wanted, hook).is_empty();
+    let settled = !first && whole;
     config.grace_until = if settled {
         // One that was left without end ends now.
         before.grace_until.min(plan::soon(config.lifetime))
@@ -119,12 +120,12 @@ fn put_in(pins: &Pins, plan: &Plan, interfaces: &[String], hook: Hook) -> Result
     };
     // Last: from here on the programs work.
     object.set_config(config)?;
-    let done =
+    let mut done =
         attach_all(&mut object, pins, interfaces, hook).and_then(|()| trim(&mut object, plan));
     if done.is_ok() {
-        attach::detach(pins, &others);
-    } else {
-        attach::detach(pins, &incomplete(pins, &wanted, hook));
+        done = attach::detach(pins, &others);
+    } else if let Ok(incomplete) = incomplete(pins, &wanted, hook) {
+        let _ = attach::detach(pins, &incomplete);
     }
     if !settled {
         config.grace_until = plan::soon(config.lifetime);
@@ -193,24 +194,30 @@ fn indices(interfaces: &[String]) -> Result<Vec<u32>, BpfError> {
 }
 
 /// Interfaces that have something of ours and are not to have it.
-fn others(pins: &Pins, wanted: &[u32]) -> Vec<u32> {
-    attached(pins).into_iter().filter(|index| !wanted.contains(index)).collect()
+fn others(pins: &Pins, wanted: &[u32]) -> Result<Vec<u32>, BpfError> {
+    Ok(attached(pins)?.into_iter().filter(|index| !wanted.contains(index)).collect())
 }
 
 /// Those that have not both programs.
-fn incomplete(pins: &Pins, wanted: &[u32], hook: Hook) -> Vec<u32> {
-    wanted.iter().copied().filter(|index| !attach::is_whole(pins, *index, hook)).collect()
+fn incomplete(pins: &Pins, wanted: &[u32], hook: Hook) -> Result<Vec<u32>, BpfError> {
+    let mut incomplete = Vec::new();
+    for index in wanted {
+        if !attach::is_whole(pins, *index, hook)? {
+            incomplete.push(*index);
+        }
+    }
+    Ok(incomplete)
 }
 
 /// The interfaces that have something of ours, by their indices.
-fn attached(pins: &Pins) -> Vec<u32> {
-    let mut all = pins.interfaces(attach::FILTERS);
+fn attached(pins: &Pins) -> Result<Vec<u32>, BpfError> {
+    let mut all = pins.interfaces(attach::FILTERS)?;
     for prefix in attach::LINKS {
-        all.extend(pins.interfaces(prefix));
+        all.extend(pins.interfaces(prefix)?);
     }
     all.sort_unstable();
     all.dedup();
-    all
+    Ok(all)
 }
 
 /// Gives the generator of the engine that is installed here new keys: what was drawn tells nothing of what
@@ -240,7 +247,7 @@ fn take_out(pins: &Pins) -> Result<(), BpfError> {
     // Whoever kills us half-way leaves programs that let in every reply. Maps of another version, or
     // none, are no reason to stay.
     let _ = object::let_in(pins);
-    attach::detach(pins, &attached(pins));
+    attach::detach(pins, &attached(pins)?)?;
     pins.clear().map_err(|cause| BpfError::Bpffs { dir: pins.dir().to_owned(), cause })
 }
 
@@ -286,15 +293,15 @@ pub fn installed(bpffs: &Path) -> Result<Option<Installed>, BpfError> {
         let values = counted.get(&index, 0).map_err(failed("COUNTERS"))?;
         *sum = values.iter().sum();
     }
-    let filtered = pins.interfaces(attach::FILTERS);
+    let filtered = pins.interfaces(attach::FILTERS)?;
     let hook = |index: &u32| if filtered.contains(index) { Hook::Clsact } else { Hook::Tcx };
     let mut interfaces = Vec::new();
-    for index in attached(&pins) {
+    for index in attached(&pins)? {
         let hook = hook(&index);
-        let name = link::if_there(link::name(index))
-            .map_err(|cause| BpfError::Interface { interface: format!("number {index}"), cause })?;
+        let name =
+            link::if_there(link::name(index)).map_err(|cause| BpfError::Ask { index, cause })?;
         if let Some(name) = name
-            && attach::is_whole(&pins, index, hook)
+            && attach::is_whole(&pins, index, hook)?
         {
             interfaces.push((name, hook));
         }

@@ -11,6 +11,7 @@
 //!
 //! Nothing but maps and links can lie in a bpffs: the last three are names for the map `CONFIG`.
 
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
@@ -170,14 +171,20 @@ impl Pins {
     }
 
     /// The interfaces, by their indices, for which there is a name with this beginning.
-    pub(crate) fn interfaces(&self, prefix: &str) -> Vec<u32> {
-        let Ok(entries) = fs::read_dir(&self.dir) else { return Vec::new() };
-        let index = |entry: fs::DirEntry| {
-            entry.file_name().to_str()?.strip_prefix(prefix)?.parse::<u32>().ok()
-        };
-        let mut all: Vec<u32> = entries.flatten().filter_map(index).collect();
+    pub(crate) fn interfaces(&self, prefix: &str) -> Result<Vec<u32>, BpfError> {
+        let index = |name: &OsStr| name.to_str()?.strip_prefix(prefix)?.parse::<u32>().ok();
+        let names = self.names().map_err(|cause| no_bpffs(&self.dir, cause))?;
+        let mut all: Vec<u32> = names.iter().filter_map(|name| index(name)).collect();
         all.sort_unstable();
-        all
+        Ok(all)
+    }
+
+    /// All that is in the folder; nothing, where there is none.
+    fn names(&self) -> io::Result<Vec<OsString>> {
+        match fs::read_dir(&self.dir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            entries => entries?.map(|entry| Ok(entry?.file_name())).collect(),
+        }
     }
 
     pub(crate) fn remove(&self, name: &str) {

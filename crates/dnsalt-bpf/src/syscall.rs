@@ -200,8 +200,9 @@ fn open(pin: &Path) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// The index of the interface that a pinned tcx link is on; 0 once it was taken off. Of the programs of an
-/// interface the kernel tells only who has `CAP_SYS_ADMIN`; of a link, whoever may open its pin.
+/// The index of the interface that a pinned tcx link is on; 0 once it was taken off, and for what is none. Of
+/// the programs of an interface the kernel tells only who has `CAP_SYS_ADMIN`; of a link, whoever may open its
+/// pin.
 pub(crate) fn link_interface(pin: &Path) -> io::Result<u32> {
     let link = open(pin)?;
     let mut info = LinkInfo::default();
@@ -211,7 +212,7 @@ pub(crate) fn link_interface(pin: &Path) -> io::Result<u32> {
         info: std::ptr::from_mut(&mut info).expose_provenance() as u64,
     };
     bpf_mut(OBJ_GET_INFO_BY_FD, &mut get)?;
-    if info.kind == TCX { Ok(info.interface) } else { Err(io::Error::other("not a tcx link")) }
+    Ok(if info.kind == TCX { info.interface } else { 0 })
 }
 
 /// Takes a pinned link off its interface (Linux 5.9). The pin stays.

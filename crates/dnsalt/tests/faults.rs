@@ -1,12 +1,12 @@
 //! Faults at each step: what the kernel refuses, a full disk, too few descriptors, and being killed, at the n-th
 //! call of each system call that changes something or may fail, injected by strace.
 //!
-//! By itself a few of them; with `DNSALT_FAULTS=all` each one, which takes most of an hour, or so many with a
-//! number.
+//! By itself a few of them; with `DNSALT_FAULTS=all` each one, which takes more than an hour, or so many with a
+//! number, or those with such words (`inject=socket:`).
 
 mod common;
 
-use common::faults::{at, calls, chosen, look, resolves, trace};
+use common::faults::{at, calls, each, look, resolves, trace};
 use common::{BIN, Ended, Network, dnsalt, mount_bpffs, network};
 use dnsalt_lab::Host;
 
@@ -31,6 +31,9 @@ const CALLS: [(&str, &str); 15] = [
 /// How many are tried by themselves, spread over all.
 const A_FEW: usize = 12;
 
+const SALT: [&str; 4] = ["--engine", "salt", "--bpffs", "/run/bpf"];
+const NAT: [&str; 4] = ["--engine", "nat", "--backend", "nft"];
+
 /// A verb, in a state of the host.
 struct Case<'a> {
     name: &'static str,
@@ -39,18 +42,20 @@ struct Case<'a> {
     args: Vec<&'a str>,
 }
 
-fn traced(host: &Host, tracer: &[&str], args: &[&str]) {
-    let words = [tracer, &[BIN], args].concat();
-    host.command(words[0]).args(&words[1..]).output().unwrap();
+/// Runs it by way of other programs.
+fn run_by(host: &Host, others: &[&[&str]], args: &[&str]) -> Ended {
+    let words = [&others.concat()[..], &[BIN], args].concat();
+    host.command(words[0]).args(&words[1..]).output().unwrap().into()
 }
 
 /// Runs it, with a fault at one call.
-fn with_fault(host: &Host, fault: &str, args: &[&str]) -> Ended {
-    let inject = ["-qq", "-o", "/dev/null", "-e", fault, BIN];
-    host.command("strace").args(inject).args(args).output().unwrap().into()
+fn with_fault(host: &Host, kernel: &[&str], fault: &str, args: &[&str]) -> Ended {
+    let tracer = ["strace", "-qq", "-o", "/dev/null", "-e", fault];
+    run_by(host, &[kernel, &tracer], args)
 }
 
-fn every_fault(engine: &[&str], network: &Network) {
+/// Where it is installed by way of `kernel`, which may make this one look like another.
+fn every_fault(name: &str, kernel: &[&str], engine: &[&str], network: &Network) {
     let gateway = &network.net.gateway;
     let up = [&["up", "--no-health"], engine].concat();
     let other = [&up[..], &["--ports", "20000-60000"]].concat();
@@ -61,30 +66,32 @@ fn every_fault(engine: &[&str], network: &Network) {
         Case { name: "down", prepare: Some(up.clone()), args: vec!["down"] },
         Case { name: "status", prepare: Some(up), args: vec!["status"] },
     ];
-    let faults: Vec<(&Case<'_>, String)> = cases
-        .iter()
-        .flat_map(|case| faults_of(gateway, case).into_iter().map(move |fault| (case, fault)))
-        .collect();
-    let chosen = chosen(&faults, A_FEW);
-    for (case, fault) in &chosen {
-        if let Some(prepare) = &case.prepare {
-            dnsalt(gateway, prepare).exits(0);
+    let prepare = |case: &Case<'_>| {
+        if let Some(args) = &case.prepare {
+            run_by(gateway, &[kernel], args).exits(0);
         }
-        let ended = with_fault(gateway, fault, &case.args);
+    };
+    let mut faults = Vec::new();
+    for case in &cases {
+        prepare(case);
+        let of_case = faults_of(gateway, |tracer| {
+            run_by(gateway, &[kernel, tracer], &case.args);
+        });
+        dnsalt(gateway, &["down"]);
+        faults.extend(of_case.into_iter().map(|fault| (case, fault)));
+    }
+    let tried = each(gateway, &before, &faults, A_FEW, |case, fault| {
+        prepare(case);
+        let ended = with_fault(gateway, kernel, fault, &case.args);
         let told = format!("{}, {fault}: {ended:?}", case.name);
         survives(network, case, &ended, &before, &told);
-    }
-    let name = engine[1];
-    println!("figure: faults of system calls that the {name} engine survived: {}", chosen.len());
+    });
+    println!("figure: faults of system calls that {name} survived: {tried}");
 }
 
-/// All that can be injected into a verb.
-fn faults_of(host: &Host, case: &Case<'_>) -> Vec<String> {
-    if let Some(prepare) = &case.prepare {
-        dnsalt(host, prepare).exits(0);
-    }
-    let counts = calls(host, |tracer| traced(host, tracer, &case.args));
-    dnsalt(host, &["down"]);
+/// All that can be injected into what runs by way of a tracer.
+fn faults_of(host: &Host, run: impl FnOnce(&[&str])) -> Vec<String> {
+    let counts = calls(host, run);
     let mut faults = Vec::new();
     for (call, error) in CALLS {
         let [loaded, made] = counts.get(call).copied().unwrap_or_default();
@@ -126,7 +133,25 @@ fn survives(network: &Network, case: &Case<'_>, ended: &Ended, before: &str, tol
 fn the_salt_engine_survives_each() {
     let Some(network) = network(&["tc", "nft", "strace"]) else { return };
     mount_bpffs(&network.net.gateway);
-    every_fault(&["--engine", "salt", "--bpffs", "/run/bpf"], &network);
+    every_fault("the salt engine", &[], &SALT, &network);
+}
+
+/// With filters, as before Linux 6.6: a kernel that calls itself 2.6 has the same of everything.
+#[test]
+fn the_salt_engine_survives_each_with_filters() {
+    let Some(network) = network(&["tc", "nft", "strace", "setarch"]) else { return };
+    let gateway = &network.net.gateway;
+    mount_bpffs(gateway);
+    let kernel = ["setarch", "--uname-2.6"];
+    let up = [&["up", "--no-health"], &SALT[..]].concat();
+    run_by(gateway, &[&kernel], &up).exits(0);
+    let filters = gateway.sh("tc filter show dev wan0 egress").unwrap();
+    dnsalt(gateway, &["down"]).exits(0);
+    if filters.is_empty() {
+        println!("skipped: this kernel tells its version elsewhere, too");
+        return;
+    }
+    every_fault("the salt engine with filters", &kernel, &SALT, &network);
 }
 
 /// A policy that has less of everything than the one before: at no step is a query salted by neither.
@@ -135,11 +160,13 @@ fn a_change_that_is_killed_at_each_map_it_writes_leaves_every_query_salted() {
     let Some(network) = network(&["tc", "nft", "strace"]) else { return };
     let gateway = &network.net.gateway;
     mount_bpffs(gateway);
-    let up = ["up", "--no-health", "--engine", "salt", "--bpffs", "/run/bpf"];
+    let up = [&["up", "--no-health"], &SALT[..]].concat();
     let much = [&up[..], &["--from", "10.53.0.0/16", "--from", "10.0.0.0/8"]].concat();
     let less = [&up[..], &["--ports", "20000-20255"]].concat();
     dnsalt(gateway, &much).exits(0);
-    let trace = trace(gateway, |tracer| traced(gateway, tracer, &less));
+    let trace = trace(gateway, |tracer| {
+        run_by(gateway, &[tracer], &less);
+    });
     let calls: Vec<&str> = trace.lines().filter(|line| line.starts_with("bpf(")).collect();
     let loaded = calls.iter().rposition(|call| call.contains("BPF_PROG_LOAD")).unwrap() + 1;
     let changes = |call: &str| ["_UPDATE", "_DELETE"].iter().any(|what| call.contains(what));
@@ -148,7 +175,7 @@ fn a_change_that_is_killed_at_each_map_it_writes_leaves_every_query_salted() {
     for n in (loaded..calls.len()).filter(|n| changes(calls[*n])) {
         let fault = format!("inject=bpf:signal=KILL:when={}", n + 2);
         dnsalt(gateway, &much).exits(0);
-        let ended = with_fault(gateway, &fault, &less);
+        let ended = with_fault(gateway, &[], &fault, &less);
         let told = format!("after {}: {ended:?}", calls[n]);
         resolves(&network, &told);
         let seen = network.servers.take_seen();
@@ -163,7 +190,7 @@ fn a_change_that_is_killed_at_each_map_it_writes_leaves_every_query_salted() {
 #[test]
 fn the_nat_engine_survives_each() {
     let Some(network) = network(&["nft", "strace"]) else { return };
-    every_fault(&["--engine", "nat", "--backend", "nft"], &network);
+    every_fault("the nat engine", &[], &NAT, &network);
 }
 
 /// What it does where something is missing: all of it, or nothing and a line that says why.
@@ -198,8 +225,6 @@ fn all_or_nothing(network: &Network, engine: &[&str], wrapped: &str) -> bool {
 fn without_one_capability_after_the_other() {
     let Some(network) = network(&["tc", "nft", "setpriv"]) else { return };
     mount_bpffs(&network.net.gateway);
-    let salt = ["--engine", "salt", "--bpffs", "/run/bpf"];
-    let nat = ["--engine", "nat", "--backend", "nft"];
     for capability in [
         "bpf",
         "perfmon",
@@ -212,17 +237,17 @@ fn without_one_capability_after_the_other() {
     ] {
         let without = format!("setpriv --bounding-set=-{capability} --inh-caps=-{capability}");
         let [salted, natted] =
-            [&salt, &nat].map(|engine| all_or_nothing(&network, engine, &without));
+            [&SALT, &NAT].map(|engine| all_or_nothing(&network, engine, &without));
         // SYS_ADMIN stands for BPF and PERFMON, as before Linux 5.8.
         assert_eq!(natted, capability != "net_admin", "{capability}");
         assert!(salted || capability == "net_admin", "{capability}");
     }
     let none = "setpriv --bounding-set=-bpf,-sys_admin --inh-caps=-bpf,-sys_admin";
-    assert!(!all_or_nothing(&network, &salt, none));
+    assert!(!all_or_nothing(&network, &SALT, none));
     // Kernels before 5.11 count maps against it; now it makes no difference.
-    assert!(all_or_nothing(&network, &salt, "prlimit --memlock=0"));
-    assert!(!all_or_nothing(&network, &nat, "prlimit --nofile=5"));
-    assert!(!all_or_nothing(&network, &salt, "prlimit --nofile=12"));
+    assert!(all_or_nothing(&network, &SALT, "prlimit --memlock=0"));
+    assert!(!all_or_nothing(&network, &NAT, "prlimit --nofile=5"));
+    assert!(!all_or_nothing(&network, &SALT, "prlimit --nofile=12"));
 }
 
 #[test]
@@ -230,15 +255,13 @@ fn on_a_full_disk() {
     let Some(network) = network(&["tc", "nft"]) else { return };
     let gateway = &network.net.gateway;
     mount_bpffs(gateway);
-    for engine in
-        [&["--engine", "salt", "--bpffs", "/run/bpf"], &["--engine", "nat", "--backend", "nft"]]
-    {
+    for engine in [SALT, NAT] {
         // As many blocks as it takes for folder and lock, and none for what is written.
         gateway
             .sh("mkdir -p /run/dnsalt; mount -t tmpfs -o size=4k tmpfs /run/dnsalt
                 head -c 4096 /dev/zero > /run/dnsalt/filler")
             .unwrap();
-        assert!(!all_or_nothing(&network, engine, ""));
+        assert!(!all_or_nothing(&network, &engine, ""));
         // What was up stays up, with what is known of it.
         gateway.sh("mount -o remount,size=64k /run/dnsalt; rm /run/dnsalt/filler").unwrap();
         dnsalt(gateway, &[&["up", "--no-health"], engine.as_slice()].concat()).exits(0);

@@ -1,11 +1,12 @@
 //! Faults at single system calls, injected by strace, and what has to be so after each.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use dnsalt_lab::Host;
 
-use super::{Network, answered, eventually};
+use super::{Network, answered, dnsalt, eventually};
 
 /// The calls of a program, one a line. `run` gets the words of a tracer, and runs the program by it.
 pub(crate) fn trace(host: &Host, run: impl FnOnce(&[&str])) -> String {
@@ -38,13 +39,33 @@ pub(crate) fn at(call: &str, error: &str, n: usize) -> [String; 2] {
     [&format!("error={error}"), "signal=KILL"].map(|what| format!("inject={call}:{what}:when={n}"))
 }
 
-/// Some of them, spread over all; as many as `DNSALT_FAULTS` says.
-pub(crate) fn chosen<T>(faults: &[T], few: usize) -> Vec<&T> {
-    let wanted = std::env::var("DNSALT_FAULTS").ok();
-    let most = wanted.map_or(few, |count| count.parse().unwrap_or(usize::MAX));
-    let chosen: Vec<&T> = faults.iter().step_by(faults.len().div_ceil(most).max(1)).collect();
+/// Tries some of them, spread over all, or those that `DNSALT_FAULTS` asks for: `all`, so many, or what strace
+/// is to do (`inject=socket:`); how many. What one does not survive is told, and the rest is tried all the same,
+/// unless something is left behind.
+pub(crate) fn each<C>(
+    host: &Host,
+    before: &str,
+    faults: &[(C, String)],
+    few: usize,
+    survives: impl Fn(&C, &str),
+) -> usize {
+    let wanted = std::env::var("DNSALT_FAULTS").unwrap_or_else(|_| few.to_string());
+    let chosen: Vec<&(C, String)> = match wanted.parse::<usize>() {
+        Ok(most) => faults.iter().step_by(faults.len().div_ceil(most).max(1)).collect(),
+        Err(_) if wanted == "all" => faults.iter().collect(),
+        Err(_) => faults.iter().filter(|(_, fault)| fault.contains(&wanted)).collect(),
+    };
     println!("{} of {} faults", chosen.len(), faults.len());
-    chosen
+    let mut failed = 0;
+    for (case, fault) in &chosen {
+        if catch_unwind(AssertUnwindSafe(|| survives(case, fault))).is_err() {
+            failed += 1;
+            dnsalt(host, &["down"]);
+            assert_eq!(look(host), before, "what is left of it would spoil the rest");
+        }
+    }
+    assert_eq!(failed, 0, "of {}", chosen.len());
+    chosen.len()
 }
 
 /// All that `up` could leave on a host, but for folders and locks; of what is counted, nothing.
