@@ -9,10 +9,10 @@ use aya::programs::tc::{NlOptions, SchedClassifierLink, TcAttachOptions, TcHandl
 use aya::programs::{LinkOrder, TcAttachType};
 use aya::util::KernelVersion;
 
-use crate::clsact::{Clsact, Filter};
+use crate::clsact::Filter;
 use crate::object::Object;
 use crate::pins::Pins;
-use crate::{BpfError, link, syscall};
+use crate::{BpfError, clsact, link, syscall};
 
 /// What holds a program on an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,17 +80,11 @@ pub(crate) fn attach(
         (_, true) => ("salt_in_ether", LINKS[1]),
         (_, false) => ("salt_in_raw", LINKS[1]),
     };
-    if hook == Hook::Clsact {
-        let clsact = Clsact::ensure(index).map_err(refused)?;
-        if clsact == Clsact::Made {
-            pins.mark(&format!("{MADE}{index}"))?;
-        }
-        // Before the filters, which nobody would know of if we were killed between.
-        pins.mark(&format!("{FILTERS}{index}"))?;
-    }
     let done = match hook {
         Hook::Tcx => tcx(object, pins, &format!("{prefix}{index}"), interface, program, way),
-        Hook::Clsact => filter(object, interface, program, way),
+        Hook::Clsact => {
+            make_discipline(pins, index).and_then(|()| filter(object, interface, program, way))
+        }
     };
     done.map_err(|cause| BpfError::Attach { program, interface: interface.to_owned(), hook, cause })
 }
@@ -120,6 +114,22 @@ fn tcx(
     let id = classifier.attach_with_options(interface, way, options)?;
     let link = FdLink::try_from(classifier.take_link(id)?)?;
     link.pin(pins.path(pin))?;
+    Ok(())
+}
+
+/// Makes what filters hang in, unless it is there. All is marked before it is made: nobody would know of it if we
+/// were killed between.
+fn make_discipline(pins: &Pins, index: u32) -> Result<(), Cause> {
+    let made = format!("{MADE}{index}");
+    let is_there = clsact::is_there(index)?;
+    if !is_there {
+        pins.mark(&made)?;
+    }
+    pins.mark(&format!("{FILTERS}{index}"))?;
+    // Somebody may have made it meanwhile.
+    if !is_there && !clsact::make(index)? {
+        pins.remove(&made);
+    }
     Ok(())
 }
 
@@ -186,7 +196,7 @@ pub(crate) fn detach(pins: &Pins, indices: &[u32]) -> Result<(), BpfError> {
     }
     for index in indices {
         if made.contains(index) {
-            Clsact::remove(*index).map_err(|cause| stays(*index, cause))?;
+            clsact::remove(*index).map_err(|cause| stays(*index, cause))?;
         }
         pins.remove(&format!("{FILTERS}{index}"));
         pins.remove(&format!("{MADE}{index}"));

@@ -1,4 +1,4 @@
-//! The queueing discipline that carries filters where the kernel has no tcx. One that we made goes
+//! `clsact`: the queueing discipline that carries filters where the kernel has no tcx. One that we made goes
 //! again; one that was there, or has got filters of others meanwhile, stays.
 //!
 //! What is said to the kernel, as <linux/rtnetlink.h> has it, all in the byte order of the machine:
@@ -24,6 +24,7 @@ const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
 const RTM_NEWQDISC: u16 = 36;
 const RTM_DELQDISC: u16 = 37;
+const RTM_GETQDISC: u16 = 38;
 const RTM_NEWTFILTER: u16 = 44;
 const RTM_DELTFILTER: u16 = 45;
 const RTM_GETTFILTER: u16 = 46;
@@ -74,41 +75,37 @@ impl Filter {
     }
 }
 
-/// Whether the discipline of an interface is ours.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Clsact {
-    /// It was made this moment.
-    Made,
-    /// It was there.
-    Found,
+/// Whether an interface has the discipline.
+pub(crate) fn is_there(index: u32) -> io::Result<bool> {
+    match ask(&request(RTM_GETQDISC, NLM_F_ACK, index, HANDLE, PARENT, 0), |_| false) {
+        Err(error) if is_of_none(&error) => Ok(false),
+        done => done.map(|_| true),
+    }
 }
 
-impl Clsact {
-    /// Makes it, if it is not there.
-    pub(crate) fn ensure(index: u32) -> io::Result<Self> {
-        let flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
-        match ask(&request(RTM_NEWQDISC, flags, index, HANDLE, PARENT, 0), |_| false) {
-            Ok(_) => Ok(Clsact::Made),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(Clsact::Found),
-            Err(error) => Err(error),
-        }
+/// Makes it; whether it was not there.
+pub(crate) fn make(index: u32) -> io::Result<bool> {
+    let flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
+    match ask(&request(RTM_NEWQDISC, flags, index, HANDLE, PARENT, 0), |_| false) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        done => done.map(|_| true),
     }
+}
 
-    /// Removes it, unless others have filters there by now; one that is not there need not go.
-    pub(crate) fn remove(index: u32) -> io::Result<()> {
-        if !is_empty(index)? {
-            return Ok(());
-        }
-        let done = ask(&request(RTM_DELQDISC, NLM_F_ACK, index, HANDLE, PARENT, 0), |_| false);
-        // No interface, nothing there, or something without filters.
-        let gone = |error: &io::Error| {
-            matches!(error.raw_os_error(), Some(libc::ENODEV | libc::ENOENT | libc::EINVAL))
-        };
-        match done {
-            Err(error) if !gone(&error) => Err(error),
-            _ => Ok(()),
-        }
+/// Removes it, unless others have filters there by now; one that is not there need not go.
+pub(crate) fn remove(index: u32) -> io::Result<()> {
+    if !is_empty(index)? {
+        return Ok(());
     }
+    match ask(&request(RTM_DELQDISC, NLM_F_ACK, index, HANDLE, PARENT, 0), |_| false) {
+        Err(error) if is_of_none(&error) || error.raw_os_error() == Some(libc::ENODEV) => Ok(()),
+        done => done.map(drop),
+    }
+}
+
+/// Whether the kernel says so that there is no such discipline, or another one in its place.
+fn is_of_none(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOENT | libc::EINVAL))
 }
 
 fn is_empty(index: u32) -> io::Result<bool> {
