@@ -54,7 +54,8 @@ fn with_fault(host: &Host, kernel: &[&str], fault: &str, args: &[&str]) -> Ended
     run_by(host, &[kernel, &tracer], args)
 }
 
-/// Where it is installed by way of `kernel`, which may make this one look like another.
+/// All that can be refused to an engine. What installs it runs by way of `kernel`, which may make this one look
+/// like another.
 fn every_fault(name: &str, kernel: &[&str], engine: &[&str], network: &Network) {
     let gateway = &network.net.gateway;
     let up = [&["up", "--no-health"], engine].concat();
