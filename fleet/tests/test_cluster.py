@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,23 @@ def start(cluster: Cluster, extract: Path, out: Path, program: Path | str) -> su
     )
 
 
+@contextmanager
+def started(cluster: Cluster, extract: Path, out: Path, program: Path | str) -> Iterator[subprocess.Popen[str]]:
+    """A job that does not outlive its test."""
+    job = start(cluster, extract, out, program)
+    try:
+        yield job
+    finally:
+        job.kill()
+        job.wait()
+
+
+def ends_well(job: subprocess.Popen[str]) -> None:
+    told, error = job.communicate(timeout=240)
+    assert job.returncode == 1, error
+    assert told.startswith("48 resolvers: ")
+
+
 def wrapped(folder: Path, dnsalt: str, script: str) -> Path:
     """A dnsalt that does something first: it says when it judges, and is slow the first time."""
     path = folder / "wrapped"
@@ -72,20 +90,14 @@ def test_an_executor_is_killed(
     if condition is not None:
         script = f"if {condition} && mkdir {began} 2> /dev/null; then echo $PPID > {began}/by; sleep 3; fi"
         program = wrapped(tmp_path, dnsalt, script)
-    job = start(cluster, extract, tmp_path / "out", program)
-    try:
+    with started(cluster, extract, tmp_path / "out", program) as job:
         if condition is None:
             victim = until("an executor", lambda: cluster.executors(cluster.workers[0]), job)[0]
         else:
             by = until("the stage", lambda: (began / "by").exists() and (began / "by").read_text().strip(), job)
             victim = executor_of(int(by), cluster)
         os.kill(victim, signal.SIGKILL)
-        told, error = job.communicate(timeout=240)
-        assert job.returncode == 1, error
-        assert told.startswith("48 resolvers: ")
-    finally:
-        job.kill()
-        job.wait()
+        ends_well(job)
     is_right(tmp_path / "out", checked(capture))
 
 
@@ -103,17 +115,13 @@ def test_a_worker_is_killed(
 ) -> None:
     began = tmp_path / "began"
     script = f'if [ "$*" = "judge --arrow" ] && mkdir {began} 2> /dev/null; then sleep 3; fi'
-    job = start(cluster, extract, tmp_path / "out", wrapped(tmp_path, dnsalt, script))
     try:
-        until("the judge", began.exists, job)
-        # With all that it has started.
-        os.killpg(cluster.workers[1].pid, signal.SIGKILL)
-        told, error = job.communicate(timeout=240)
-        assert job.returncode == 1, error
-        assert told.startswith("48 resolvers: ")
+        with started(cluster, extract, tmp_path / "out", wrapped(tmp_path, dnsalt, script)) as job:
+            until("the judge", began.exists, job)
+            # With all that it has started.
+            os.killpg(cluster.workers[1].pid, signal.SIGKILL)
+            ends_well(job)
     finally:
-        job.kill()
-        job.wait()
         cluster.workers[1] = cluster.worker(3)
     is_right(tmp_path / "out", checked(capture))
 

@@ -4,7 +4,6 @@ import functools
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import zipfile
@@ -105,13 +104,8 @@ def verdict_schema(dnsalt: str) -> T.StructType:
     fields = [pa.field(name, kind) for name, kind in EMPTY.items()]
     empty = pa.BufferOutputStream()
     pa.ipc.new_stream(empty, pa.schema(fields)).close()
-    done = subprocess.run(
-        [dnsalt, "judge", "--arrow"], input=empty.getvalue().to_pybytes(), capture_output=True, check=False
-    )
-    if done.returncode != 0:
-        said = done.stderr.decode(errors="replace").strip().removeprefix("dnsalt: ")
-        raise FleetError(f"{dnsalt} judge --arrow {program.ended(done.returncode)}: {said}")
-    with pa.ipc.open_stream(done.stdout) as reader:
+    verdicts = program.once([dnsalt, "judge", "--arrow"], empty.getvalue().to_pybytes())
+    with pa.ipc.open_stream(verdicts) as reader:
         schema: T.StructType = from_arrow_schema(reader.schema)
         return schema
 
@@ -157,13 +151,5 @@ def limits_of(alone: DataFrame, dnsalt: str) -> str:
     stream = pa.BufferOutputStream()
     with pa.ipc.new_stream(stream, table.schema) as writer:
         writer.write_table(table)
-    done = subprocess.run(
-        [dnsalt, "judge", "--arrow", "--limits"],
-        input=stream.getvalue(),
-        capture_output=True,
-        check=False,
-    )
-    if done.returncode != 0:
-        said = done.stderr.decode(errors="replace").strip()
-        raise FleetError(f"dnsalt judge --limits {program.ended(done.returncode)}: {said}")
-    return json.dumps(json.loads(done.stdout))
+    limits = program.once([dnsalt, "judge", "--arrow", "--limits"], stream.getvalue().to_pybytes())
+    return json.dumps(json.loads(limits))

@@ -31,6 +31,15 @@ def ended(code: int) -> str:
     return f"ended with exit code {code}"
 
 
+def once(command: list[str], given: bytes) -> bytes:
+    """What a process that gets all at once writes."""
+    done = subprocess.run(command, input=given, capture_output=True, check=False)
+    if done.returncode != 0:
+        said = done.stderr.decode(errors="replace").strip().removeprefix("dnsalt: ")
+        raise FleetError(f"{' '.join(command)} {ended(done.returncode)}: {said}")
+    return done.stdout
+
+
 def through(
     command: list[str],
     batches: Iterable[pa.RecordBatch],

@@ -7,6 +7,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from pyspark import StorageLevel
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -78,9 +79,11 @@ def in_session(spark: SparkSession, job: Job, table: networks.Table | None) -> d
     ordered = networks.with_networks(judged, job.by, table).orderBy(
         rank, F.asc_nulls_last("t50_seconds"), F.desc("queries"), "resolver"
     )
+    if job.formats:
+        # Sorted once for all that is written of it.
+        ordered = ordered.persist(StorageLevel.DISK_ONLY)
     ordered.write.mode("errorifexists").parquet(f"{job.out}/verdicts.parquet")
     verdicts = spark.read.parquet(f"{job.out}/verdicts.parquet")
-    # As they were ordered: files are read in the order of their names.
     plain = ordered.withColumn("findings", F.array_join("findings", " ")).drop("server_chances", "judgement")
     if "csv" in job.formats:
         plain.write.csv(f"{job.out}/verdicts.csv", header=True, escape='"')

@@ -26,15 +26,13 @@ class Judge:
 
     def rows(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Verdicts of rows that are grouped by resolver."""
-        return self.run([], batches, "resolver")
+        return self.run([], batches)
 
     def control(self, limits: str, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Verdicts, weighed once more."""
-        return self.run(["--control", limits], batches, "resolver")
+        return self.run(["--control", limits], batches)
 
-    def run(
-        self, options: list[str], batches: Iterator[pa.RecordBatch], key: str
-    ) -> Iterator[pa.RecordBatch]:
+    def run(self, options: list[str], batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         first = next(batches, None)
         if first is None:
             return
@@ -47,7 +45,7 @@ class Judge:
             batch: pa.RecordBatch | None = first
             while batch is not None:
                 if batch.num_rows > 0:
-                    latest["given"] = batch.column(key)[batch.num_rows - 1].as_py()
+                    latest["given"] = last_resolver(batch)
                 yield batch
                 batch = next(batches, None)
 
@@ -57,7 +55,7 @@ class Judge:
 
         command = [dnsalt, "judge", "--arrow", *self.options, *options]
         for verdicts in program.through(command, given(), first.schema, progress):
-            latest["back"] = verdicts.column(key)[verdicts.num_rows - 1].as_py()
+            latest["back"] = last_resolver(verdicts)
             yield verdicts
 
     def check(self, dnsalt: str, where: str) -> None:
@@ -68,6 +66,11 @@ class Judge:
             raise FleetError(f"{error} ({where})") from error
         if found != self.version:
             raise FleetError(f"this worker has {found}, the driver {self.version} ({where})")
+
+
+def last_resolver(batch: pa.RecordBatch) -> str:
+    resolver: str = batch.column("resolver")[batch.num_rows - 1].as_py()
+    return resolver
 
 
 def place() -> str:

@@ -4,7 +4,6 @@ use std::fs::File;
 use std::hash::Hasher as _;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
 use dnsalt_audit::state::SHARDS;
@@ -16,6 +15,7 @@ use super::columns::VERSION;
 use super::parts::Parts;
 use crate::check::packet::{Scope, Totals};
 use crate::check::read::{Loss, Reading, Shards};
+use crate::clock::since_1970;
 
 /// Bytes at the beginning of a capture that tell it from others.
 const HEAD: u64 = 1 << 16;
@@ -90,8 +90,7 @@ fn run(captures: &[PathBuf], options: &str) -> String {
             hash.write_u64(length);
             hash.write(&head);
         } else {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            hash.write_u128(now.as_nanos());
+            hash.write_u128(since_1970().as_nanos());
             hash.write_u32(std::process::id());
         }
     }
