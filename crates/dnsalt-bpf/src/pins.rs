@@ -194,15 +194,13 @@ impl Pins {
 
     /// Removes the folder with all that is in it, and the one above unless others have theirs there.
     pub(crate) fn clear(&self) -> io::Result<()> {
-        match fs::read_dir(&self.dir) {
+        for name in self.names()? {
+            fs::remove_file(self.dir.join(name))?;
+        }
+        match fs::remove_dir(&self.dir) {
             // Whoever took it away may have been killed before the one above went.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            entries => {
-                for entry in entries? {
-                    fs::remove_file(entry?.path())?;
-                }
-                fs::remove_dir(&self.dir)?;
-            }
+            done => done?,
         }
         if let Some(above) = self.dir.parent() {
             // It may hold what belongs to other namespaces.

@@ -1,6 +1,7 @@
 //! The agent with a fault at one of its system calls: as it starts, while it keeps the protection up, as it ends.
 //!
-//! By itself a few of them; with `DNSALT_FAULTS=all` all that are chosen below, or so many with a number.
+//! By itself a few of them; with `DNSALT_FAULTS=all` all that are chosen below, or so many with a number, or
+//! those with such words (`inject=socket:`).
 
 mod common;
 
