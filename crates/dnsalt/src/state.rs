@@ -8,7 +8,8 @@
 //! ```
 //!
 //! The kernel has the last word: the state tells what was wanted and by whom, the firewall what is
-//! there. A state of another boot is stale and counts as none; so does one that cannot be read.
+//! there. A state of another boot is stale and counts as none; so does one that cannot be read. The
+//! folder is made by whoever takes the lock, and goes with it where no state is left in it.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -25,6 +26,8 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Moment;
 use crate::engine::Engine;
 
+const STATE: &str = "state.json";
+const LOCK: &str = "lock";
 /// How long to wait for another run of dnsalt.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -120,13 +123,7 @@ impl Store {
     /// with what is installed.
     pub(crate) fn agent(&self) -> anyhow::Result<File> {
         let path = self.folder.with_extension("agent");
-        if let Some(above) = path.parent() {
-            DirBuilder::new()
-                .recursive(true)
-                .mode(0o755)
-                .create(above)
-                .with_context(|| format!("{}: cannot be made", above.display()))?;
-        }
+        self.make_root()?;
         let open = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
         open.with_context(|| format!("{}: cannot be opened", path.display()))
     }
@@ -136,7 +133,7 @@ impl Store {
     /// # Errors
     /// When it is there and cannot be read: whoever took that for none would forget what is installed.
     pub(crate) fn read(&self) -> anyhow::Result<Option<State>> {
-        let path = self.folder.join("state.json");
+        let path = self.folder.join(STATE);
         let text = match fs::read(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             read => read.with_context(|| format!("{}: cannot be read", path.display()))?,
@@ -160,7 +157,7 @@ impl Store {
 
     /// Replaces the state, whole or not at all.
     pub(crate) fn write(&self, state: &State) -> anyhow::Result<()> {
-        let path = self.folder.join("state.json");
+        let path = self.folder.join(STATE);
         let new = self.folder.join("state.json.new");
         let write = || -> io::Result<()> {
             let mut file = File::create(&new)?;
@@ -177,24 +174,31 @@ impl Store {
 
     /// Forgets everything, the lock's file as well: the last thing to do while holding it.
     pub(crate) fn clear(&self) -> anyhow::Result<()> {
-        match fs::remove_dir_all(&self.folder) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(error).with_context(|| format!("{}: cannot be removed", self.folder.display()))
-            }
-            _ => Ok(()),
-        }
+        clear(&self.folder).with_context(|| format!("{}: cannot be removed", self.folder.display()))
+    }
+
+    /// The folder of all network namespaces.
+    fn make_root(&self) -> anyhow::Result<()> {
+        let Some(root) = self.folder.parent() else { return Ok(()) };
+        let made = DirBuilder::new().recursive(true).mode(0o755).create(root);
+        made.with_context(|| format!("{}: cannot be made", root.display()))
     }
 
     /// Keeps other runs of dnsalt in this namespace out until the lock is dropped.
     pub(crate) fn lock(&self) -> anyhow::Result<Lock> {
-        let path = self.folder.join("lock");
+        let path = self.folder.join(LOCK);
         let deadline = Instant::now() + PATIENCE;
         loop {
-            DirBuilder::new()
-                .recursive(true)
-                .mode(0o755)
-                .create(&self.folder)
-                .with_context(|| format!("{}: cannot be made", self.folder.display()))?;
+            match DirBuilder::new().mode(0o755).create(&self.folder) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    self.make_root()?;
+                    continue;
+                }
+                made => {
+                    made.with_context(|| format!("{}: cannot be made", self.folder.display()))?;
+                }
+            }
             let open = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
             let file = match open {
                 // Somebody cleared the folder between the two steps.
@@ -205,7 +209,9 @@ impl Store {
             };
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 // The lock counts only if the file is still the one that others will open.
-                Ok(()) if same_file(&file, &path) => return Ok(Lock { _file: file }),
+                Ok(()) if same_file(&file, &path) => {
+                    return Ok(Lock { folder: self.folder.clone(), file });
+                }
                 Ok(()) | Err(rustix::io::Errno::INTR) => {}
                 Err(rustix::io::Errno::WOULDBLOCK) if Instant::now() < deadline => {
                     std::thread::sleep(Duration::from_millis(20));
@@ -227,7 +233,43 @@ impl Store {
 /// Held while the state and the firewall are changed; the kernel drops it if we die.
 #[derive(Debug)]
 pub(crate) struct Lock {
-    _file: File,
+    folder: PathBuf,
+    file: File,
+}
+
+impl Drop for Lock {
+    /// Whoever waited for the lock while another took everything away made the folder anew. One that was
+    /// cleared by us may be another's by now, though, with another file for its lock.
+    fn drop(&mut self) {
+        if same_file(&self.file, &self.folder.join(LOCK))
+            && matches!(self.folder.join(STATE).try_exists(), Ok(false))
+        {
+            let _ = clear(&self.folder);
+        }
+    }
+}
+
+/// Removes the folder; the lock's file last, since without it another begins to write there.
+fn clear(folder: &Path) -> io::Result<()> {
+    let not_there = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+    let entries = match fs::read_dir(folder) {
+        Err(error) if not_there(&error) => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_name() != LOCK {
+            let is_folder = entry.file_type()?.is_dir();
+            let remove = if is_folder { fs::remove_dir_all } else { fs::remove_file };
+            remove(entry.path())?;
+        }
+    }
+    match fs::remove_file(folder.join(LOCK)).and_then(|()| fs::remove_dir(folder)) {
+        // Another has the lock already: the folder is theirs.
+        Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
+        Err(error) if not_there(&error) => Ok(()),
+        removed => removed,
+    }
 }
 
 fn same_file(file: &File, path: &Path) -> bool {
@@ -296,6 +338,48 @@ mod tests {
         let released = Instant::now();
         drop(lock);
         assert!(waiting.join().unwrap() >= released);
+    }
+
+    #[test]
+    fn who_waited_for_nothing_leaves_nothing() {
+        let (root, store) = store();
+        let lock = store.lock().unwrap();
+        store.write(&state()).unwrap();
+        let other = store.clone();
+        let waiting = std::thread::spawn(move || {
+            let _lock = other.lock().unwrap();
+            other.read().unwrap()
+        });
+        std::thread::sleep(Duration::from_millis(100));
+        store.clear().unwrap();
+        drop(lock);
+        assert_eq!(waiting.join().unwrap(), None);
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn nobody_takes_away_what_another_has_written() {
+        let (root, store) = store();
+        let rounds = |_| {
+            let store = store.clone();
+            let state = state();
+            std::thread::spawn(move || {
+                for round in 0..500 {
+                    let lock = store.lock().unwrap();
+                    assert!(store.read().unwrap().is_none(), "round {round}");
+                    store.write(&state).unwrap();
+                    std::thread::yield_now();
+                    assert!(store.read().unwrap().as_ref() == Some(&state), "round {round}");
+                    store.clear().unwrap();
+                    drop(lock);
+                }
+            })
+        };
+        let all: Vec<_> = (0..4).map(rounds).collect();
+        for one in all {
+            one.join().unwrap();
+        }
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);
     }
 
     #[test]

@@ -260,7 +260,19 @@ fn when_it_ends_the_protection_stays_unless_it_shall_not() {
     dnsalt(gateway, &["down"]).exits(0);
     assert_eq!(agent.ends(), 0);
     assert!(!is_protected(gateway));
-    assert_eq!(gateway.sh("ls /run/dnsalt").unwrap().lines().count(), 1, "the agent's lock");
+    assert_eq!(left(gateway), 1, "the agent's lock");
+    // Also when it was about to put back what was taken down, and waited for whoever did that.
+    let mut agent = Agent::start(gateway, &NAT);
+    gateway
+        .sh("cd /run/dnsalt/net-*/; flock lock sh -c 'nft flush ruleset; sleep 1; rm state.json lock'")
+        .unwrap();
+    assert_eq!(agent.ends(), 0);
+    assert!(!is_protected(gateway));
+    assert_eq!(left(gateway), 1, "the agent's lock");
+}
+
+fn left(gateway: &Host) -> usize {
+    gateway.sh("ls /run/dnsalt").unwrap().lines().count()
 }
 
 #[test]

@@ -67,6 +67,7 @@ fn a_filter_that_would_drop_replies_is_named_with_its_mend() {
     let refused = salt(&network, &OPTIONS).exits(3);
     assert!(refused.stderr.contains("chain forward of table inet fw"), "{}", refused.stderr);
     assert_eq!(rules(&network), before);
+    assert_eq!(gateway.sh("ls /run/dnsalt").unwrap(), "");
     let mend = "nft insert rule inet fw forward ct state untracked udp sport 53 accept";
     assert!(refused.stderr.contains(mend), "{}", refused.stderr);
     gateway.sh(mend).unwrap();
