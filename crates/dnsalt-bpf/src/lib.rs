@@ -76,23 +76,15 @@ pub fn install(
 ) -> Result<(), BpfError> {
     let plan = Plan::of(policy)?;
     let pins = pins_in(bpffs)?;
-    let mounted = pins::mount_bpffs(bpffs)?;
+    pins::mount_bpffs(bpffs)?;
     let there = pins.fit()?;
-    let mut done = put_in(&pins, &plan, interfaces, hook);
-    if mounted && done.is_ok() {
-        done = pins.mark(MOUNTED);
-    }
+    let done = put_in(&pins, &plan, interfaces, hook);
     if done.is_err() && !there {
         let _ = take_out(&pins);
-        if mounted {
-            pins::unmount_bpffs(bpffs);
-        }
+        let _ = pins::unmount_bpffs(bpffs);
     }
     done
 }
-
-/// A mark: the bpffs was mounted by us.
-const MOUNTED: &str = "mounted";
 
 fn pins_in(bpffs: &Path) -> Result<Pins, BpfError> {
     Pins::of(bpffs).map_err(|cause| BpfError::Bpffs { dir: bpffs.to_owned(), cause })
@@ -235,12 +227,8 @@ pub fn renew_keys(bpffs: &Path) -> Result<(), BpfError> {
 /// When something that is pinned cannot be removed.
 pub fn remove(bpffs: &Path) -> Result<(), BpfError> {
     let pins = pins_in(bpffs)?;
-    let mounted = pins.has(MOUNTED);
     take_out(&pins)?;
-    if mounted {
-        pins::unmount_bpffs(bpffs);
-    }
-    Ok(())
+    pins::unmount_bpffs(bpffs)
 }
 
 fn take_out(pins: &Pins) -> Result<(), BpfError> {

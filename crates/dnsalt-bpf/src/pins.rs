@@ -6,10 +6,11 @@
 //!       link-out-7, link-in-7       tcx links on interface 7; removed, they detach
 //!       clsact-7                    there are filters on interface 7
 //!       clsact-made-7               and the qdisc that holds them is ours
-//!       mounted                     and so is the bpffs
 //! ```
 //!
-//! Nothing but maps and links can lie in a bpffs: the last three are names for the map `CONFIG`.
+//! Nothing but maps and links can lie in a bpffs: the last two are names for the map `CONFIG`. A bpffs that
+//! we mounted has our name for its source, so that it is known for ours from its first moment on, and by
+//! whoever is the last to leave it.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirBuilder};
@@ -18,7 +19,7 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use aya::maps::MapData;
-use rustix::fs::statfs;
+use rustix::fs::{major, minor, statfs};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 use crate::BpfError;
@@ -27,6 +28,8 @@ use crate::object::{MAPS, failed};
 /// `BPF_FS_MAGIC` of `linux/magic.h`.
 const MAGIC: u64 = 0xcafe_4a11;
 const USUAL: &str = "/sys/fs/bpf";
+/// The source of a bpffs that we mounted; for others it is `bpf` or `none`.
+const SOURCE: &str = "dnsalt";
 
 /// The folder of this network namespace.
 #[derive(Clone, Debug)]
@@ -64,24 +67,39 @@ fn no_bpffs(dir: &Path, cause: io::Error) -> BpfError {
     BpfError::Bpffs { dir: dir.to_owned(), cause }
 }
 
-/// Mounts a bpffs where there is none yet; whether it did.
-pub(crate) fn mount_bpffs(dir: &Path) -> Result<bool, BpfError> {
+/// Mounts a bpffs where there is none yet.
+pub(crate) fn mount_bpffs(dir: &Path) -> Result<(), BpfError> {
     if is_bpffs(dir).map_err(|cause| no_bpffs(dir, cause))? {
-        return Ok(false);
+        return Ok(());
     }
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-    mount("bpf", dir, "bpf", flags, c"mode=0700").map_err(|cause| no_bpffs(dir, cause.into()))?;
-    Ok(true)
+    mount(SOURCE, dir, "bpf", flags, c"mode=0700").map_err(|cause| no_bpffs(dir, cause.into()))
 }
 
 /// Takes away a bpffs that we mounted, unless somebody has something there.
-pub(crate) fn unmount_bpffs(dir: &Path) {
+pub(crate) fn unmount_bpffs(dir: &Path) -> Result<(), BpfError> {
+    if !mounted_by_us(dir).map_err(|cause| no_bpffs(dir, cause))? {
+        return Ok(());
+    }
     // The kernel's own two, which are always there.
     let own = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().ends_with(".debug");
     let empty = fs::read_dir(dir).is_ok_and(|entries| entries.flatten().all(|entry| own(&entry)));
     if empty {
         let _ = unmount(dir, UnmountFlags::empty());
     }
+    Ok(())
+}
+
+fn mounted_by_us(dir: &Path) -> io::Result<bool> {
+    let device = fs::metadata(dir)?.dev();
+    let device = format!("{}:{}", major(device), minor(device));
+    // ID PARENT MAJOR:MINOR ROOT DIR OPTIONS ... - TYPE SOURCE OPTIONS
+    let is_ours = |line: &str| {
+        let (left, right) = line.split_once(" - ")?;
+        Some(left.split(' ').nth(2)? == device && right.starts_with(&format!("bpf {SOURCE} ")))
+    };
+    let mounts = fs::read_to_string("/proc/thread-self/mountinfo")?;
+    Ok(mounts.lines().any(|line| is_ours(line).unwrap_or(false)))
 }
 
 /// The bpffs in which something of ours would be, if there is one.

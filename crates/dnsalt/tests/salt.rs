@@ -135,7 +135,7 @@ fn what_is_damaged_is_told() {
 /// A lab host has mounts of its own, but so have those who start programs there.
 #[test]
 fn the_usual_bpffs_is_mounted_and_unmounted_again() {
-    let Some(network) = network(&["tc"]) else { return };
+    let Some(network) = network(&["tc", "strace"]) else { return };
     let gateway = &network.net.gateway;
     let shell = |script: &str| {
         // All ancestors have the same mounts: the script is the first process.
@@ -146,11 +146,24 @@ fn the_usual_bpffs_is_mounted_and_unmounted_again() {
         );
         gateway.sh(&script).unwrap()
     };
+    let up = format!("{BIN} up --engine salt --no-health > /dev/null");
+    let down = format!("{BIN} down > /dev/null");
     assert_eq!(shell(&format!("{BIN} up --engine salt --dry-run > /dev/null;")), "sysfs\n");
-    assert_eq!(shell(&format!("{BIN} up --engine salt --no-health > /dev/null;")), "bpf_fs\n");
+    assert_eq!(shell(&format!("{up};")), "bpf_fs\n");
     gateway.sh("rm -rf /run/dnsalt").unwrap();
-    let both = format!("{BIN} up --engine salt --no-health > /dev/null; {BIN} down > /dev/null;");
-    assert_eq!(shell(&both), "sysfs\n");
+    assert_eq!(shell(&format!("{up}; {down};")), "sysfs\n");
+    // One of somebody else's stays.
+    assert_eq!(shell(&format!("mount -t bpf bpf /sys/fs/bpf; {up}; {down};")), "bpf_fs\n");
+    // Killed as soon as it had mounted it.
+    let kill = "strace -f -qq -o /dev/null -P /sys/fs/bpf/dnsalt -e inject=mkdir:signal=KILL";
+    let killed = format!("{kill} {up} 2>&1 || stat -f -c %T /sys/fs/bpf; {down};");
+    assert_eq!(shell(&killed), "bpf_fs\nsysfs\n");
+    // The last of all network namespaces takes it away.
+    let other = format!(
+        "unshare --net sh -euc \"ip link add lan0 type veth peer lan1; ip link set lan0 up; {up}
+            nsenter --net=/proc/1/ns/net {down}; stat -f -c %T /sys/fs/bpf; {down}\";"
+    );
+    assert_eq!(shell(&format!("{up}; {other}")), "bpf_fs\nsysfs\n");
 }
 
 #[test]
