@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_bind, mount_change};
 use rustix::thread::UnshareFlags;
@@ -16,6 +17,8 @@ use crate::LabError;
 use crate::command::HostCommand;
 
 const RESOLV_CONF: &str = "/etc/resolv.conf";
+/// How long a link may take to carry.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -176,7 +179,7 @@ impl Drop for Host {
     }
 }
 
-/// Joins two hosts by a pair of virtual Ethernet interfaces, both up.
+/// Joins two hosts by a pair of virtual Ethernet interfaces, both up and ready to carry.
 ///
 /// # Errors
 /// When a name is taken.
@@ -185,7 +188,24 @@ pub fn link(one: (&Host, &str), other: (&Host, &str)) -> Result<(), LabError> {
     let peer = other.0.thread_id;
     one.0.sh(&format!("ip link add {} type veth peer name {} netns {peer}", one.1, other.1))?;
     one.0.up(one.1)?;
-    other.0.up(other.1)
+    other.0.up(other.1)?;
+    carries(one)
+}
+
+/// Waits until the interface carries that was up before its peer: the kernel looks after it when it has
+/// time, and drops what is sent there before.
+fn carries((host, interface): (&Host, &str)) -> Result<(), LabError> {
+    let state = format!("/sys/class/net/{interface}/operstate");
+    let deadline = Instant::now() + PATIENCE;
+    host.run(move || {
+        while fs::read_to_string(&state).map_or(true, |state| state.trim() != "up") {
+            if Instant::now() > deadline {
+                return Err(LabError::NotReady { what: "a link", patience: PATIENCE });
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
+    })
 }
 
 /// Gives the calling thread namespaces of its own; its thread id.

@@ -181,7 +181,7 @@ pub(crate) fn answered(
 /// A UDP socket on an address that may be taken for a moment more: programs that other tests start
 /// hold all sockets until they are loaded.
 pub(crate) fn bind(address: SocketAddr) -> UdpSocket {
-    let deadline = Instant::now() + Duration::from_secs(2);
+    let deadline = Instant::now() + Duration::from_secs(10);
     loop {
         match UdpSocket::bind(address) {
             Err(error) if error.kind() == ErrorKind::AddrInUse && Instant::now() < deadline => {
