@@ -201,8 +201,12 @@ impl Store {
             }
             let open = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
             let file = match open {
-                // Somebody cleared the folder between the two steps.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                // Somebody cleared the folder between the two steps; a link that leads nowhere stays.
+                Err(error)
+                    if error.kind() == io::ErrorKind::NotFound && Instant::now() < deadline =>
+                {
+                    continue;
+                }
                 result => {
                     result.with_context(|| format!("{}: cannot be opened", path.display()))?
                 }
