@@ -188,13 +188,10 @@ impl Store {
     pub(crate) fn lock(&self) -> anyhow::Result<Lock> {
         let path = self.folder.join(LOCK);
         let deadline = Instant::now() + PATIENCE;
+        self.make_root()?;
         loop {
             match DirBuilder::new().mode(0o755).create(&self.folder) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    self.make_root()?;
-                    continue;
-                }
                 made => {
                     made.with_context(|| format!("{}: cannot be made", self.folder.display()))?;
                 }
