@@ -6,6 +6,7 @@ mod common;
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use common::agent::{Agent, is_protected, status};
@@ -17,16 +18,23 @@ use rustix::time::{ClockId, Timespec, clock_settime};
 const ROOM: usize = 256;
 const QUERIES: u8 = 4;
 const ALL: usize = QUERIES as usize;
+/// For everything here: to verify the programs alone takes an emulated processor 20 seconds, of a busy
+/// machine more.
+const PATIENCE: Duration = Duration::from_secs(120);
 
-/// The network, where the kernel is the test's own.
-fn own_machine() -> Option<Network> {
+/// One test after the other.
+static MACHINE: Mutex<()> = Mutex::new(());
+
+/// The network, where the kernel is the test's own, for as long as nobody else has the machine.
+fn own_machine() -> Option<(MutexGuard<'static, ()>, Network)> {
     if std::env::var_os("DNSALT_GUEST").is_none() {
         eprintln!("skipped: concerns the whole machine: ./x test-kernels has one of its own");
         return None;
     }
+    let alone = MACHINE.lock().unwrap_or_else(PoisonError::into_inner);
     let network = network(&["tc", "nft"])?;
     mount_bpffs(&network.net.gateway);
-    Some(network)
+    Some((alone, network))
 }
 
 /// How many of some queries are answered, each from a port of its own.
@@ -68,7 +76,7 @@ fn entries(host: &Host) -> usize {
 
 #[test]
 fn a_full_conntrack_table_takes_queries_from_nat_and_none_from_salt() {
-    let Some(network) = own_machine() else { return };
+    let Some((_alone, network)) = own_machine() else { return };
     let [gateway, resolver] = [&network.net.gateway, &network.net.resolver];
     // As many lists as entries, as by default: room is looked for in a few of them.
     fs::write("/sys/module/nf_conntrack/parameters/hashsize", ROOM.to_string()).unwrap();
@@ -91,7 +99,7 @@ fn a_full_conntrack_table_takes_queries_from_nat_and_none_from_salt() {
 
     // Full of what stays: no engine that rests on conntrack can ask.
     // What is over goes when somebody lists the table.
-    eventually("the table is empty", Duration::from_secs(30), || {
+    eventually("the table is empty", PATIENCE, || {
         dnsalt(gateway, &["status"]);
         entries(gateway) * 10 < ROOM
     });
@@ -130,7 +138,7 @@ fn a_full_conntrack_table_takes_queries_from_nat_and_none_from_salt() {
 
 #[test]
 fn without_conntrack_in_the_kernel_nat_is_refused_and_salt_works() {
-    let Some(network) = own_machine() else { return };
+    let Some((_alone, network)) = own_machine() else { return };
     let gateway = &network.net.gateway;
     // In the order in which they need each other; what is built in stays.
     gateway.sh("for module in $(cat /modules/conntrack); do rmmod $module || true; done").unwrap();
@@ -162,16 +170,15 @@ fn set_clock(to: u64) {
 #[test]
 fn a_clock_that_somebody_sets_changes_nothing() {
     const YEARS: u64 = 20 * 365 * 24 * 3600;
-    let Some(network) = own_machine() else { return };
+    let Some((_alone, network)) = own_machine() else { return };
     let [gateway, resolver] = [&network.net.gateway, &network.net.resolver];
     let right = clock();
     let mut agent = Agent::spawn(gateway, &[], &["--engine", "salt", "--bpffs", "/run/bpf"]);
-    // An emulated processor takes its time to verify programs.
-    eventually("it is ready", Duration::from_secs(60), || agent.log().contains("\"protected\""));
+    eventually("it is ready", PATIENCE, || agent.log().contains("\"protected\""));
     set_clock(right - YEARS);
     assert_eq!(answered(&network, resolver), ALL);
     gateway.sh("rm -r /run/bpf/dnsalt").unwrap();
-    eventually("it is put back", Duration::from_secs(20), || {
+    eventually("it is put back", PATIENCE, || {
         !agent.told("protection-restored").is_empty() && is_protected(gateway)
     });
     assert_eq!(answered(&network, resolver), ALL);
@@ -180,13 +187,13 @@ fn a_clock_that_somebody_sets_changes_nothing() {
     dnsalt(gateway, &["down"]).exits(0);
 
     // As on a router without a battery, whose clock is right once names resolve.
-    dnsalt(gateway, &["up", "--no-health", "--confirm", "6s"]).exits(0);
+    dnsalt(gateway, &["up", "--no-health", "--confirm", "10s"]).exits(0);
     set_clock(right);
     let now = status(gateway);
     assert_eq!(now["protected"], true, "{now}");
     let [since, undone] = ["since", "undone_at"].map(|key| now[key].as_u64().unwrap());
-    assert!((right - 6..=clock()).contains(&since), "{now}");
-    assert!((right..=right + 8).contains(&undone), "{now}");
-    eventually("it is undone", Duration::from_secs(20), || !is_protected(gateway));
+    assert!((right - 60..=clock()).contains(&since), "{now}");
+    assert!((right..=right + 60).contains(&undone), "{now}");
+    eventually("it is undone", PATIENCE, || !is_protected(gateway));
     assert!(clock() + 1 >= undone, "before its time");
 }

@@ -127,7 +127,7 @@ echo \"dnsalt-kernel: $(uname -r)\"
     }
     for test in &arguments.programs.tests {
         let name = name(test);
-        let _ = writeln!(script, "/tests/{name} --test-threads=1 --show-output{words} 2>&1");
+        let _ = writeln!(script, "/tests/{name} --show-output{words} 2>&1");
         let _ = writeln!(script, "echo \"dnsalt-ended: {name} $?\"");
     }
     script.push_str("reboot -f\n");
@@ -240,7 +240,7 @@ mod tests {
             limit: 600,
         };
         let script = init(&arguments);
-        let run = "/tests/forging --test-threads=1 --show-output 'dead' --skip 'flood' 2>&1\n";
+        let run = "/tests/forging --show-output 'dead' --skip 'flood' 2>&1\n";
         assert!(script.contains(run), "{script}");
         assert!(script.ends_with("\"dnsalt-ended: forging $?\"\nreboot -f\n"), "{script}");
     }
