@@ -10,7 +10,7 @@ use aya::programs::{LinkOrder, TcAttachType};
 use aya::util::KernelVersion;
 
 use crate::clsact::Filter;
-use crate::object::Object;
+use crate::object::{ETHER, Object, Pair, RAW};
 use crate::pins::Pins;
 use crate::{BpfError, clsact, link, syscall};
 
@@ -62,6 +62,28 @@ fn order(way: TcAttachType) -> LinkOrder {
     if way == TcAttachType::Egress { LinkOrder::last() } else { LinkOrder::first() }
 }
 
+/// The programs that are for an interface.
+fn pair(interface: &str) -> io::Result<Pair> {
+    Ok(if link::is_ethernet(interface)? { ETHER } else { RAW })
+}
+
+/// The programs that are for some interfaces, each pair once; where there is none, those that most have, so that
+/// a kernel that does not take them is found out.
+pub(crate) fn pairs(interfaces: &[String]) -> Result<Vec<Pair>, BpfError> {
+    let mut pairs = Vec::new();
+    for interface in interfaces {
+        let pair = pair(interface).map_err(|cause| refused(interface, cause))?;
+        if !pairs.contains(&pair) {
+            pairs.push(pair);
+        }
+    }
+    Ok(if pairs.is_empty() { vec![ETHER] } else { pairs })
+}
+
+fn refused(interface: &str, cause: io::Error) -> BpfError {
+    BpfError::Interface { interface: interface.to_owned(), cause }
+}
+
 /// Puts the program for one way on an interface of this network namespace; where it is, the new one
 /// takes its place without a gap.
 pub(crate) fn attach(
@@ -71,14 +93,11 @@ pub(crate) fn attach(
     hook: Hook,
     way: TcAttachType,
 ) -> Result<(), BpfError> {
-    let refused = |cause| BpfError::Interface { interface: interface.to_owned(), cause };
-    let index = link::index(interface).map_err(refused)?;
-    let ethernet = link::is_ethernet(interface).map_err(refused)?;
-    let (program, prefix) = match (way, ethernet) {
-        (TcAttachType::Egress, true) => ("salt_out_ether", LINKS[0]),
-        (TcAttachType::Egress, false) => ("salt_out_raw", LINKS[0]),
-        (_, true) => ("salt_in_ether", LINKS[1]),
-        (_, false) => ("salt_in_raw", LINKS[1]),
+    let index = link::index(interface).map_err(|cause| refused(interface, cause))?;
+    let pair = pair(interface).map_err(|cause| refused(interface, cause))?;
+    let (program, prefix) = match way {
+        TcAttachType::Egress => (pair.out, LINKS[0]),
+        _ => (pair.back, LINKS[1]),
     };
     let done = match hook {
         Hook::Tcx => tcx(object, pins, &format!("{prefix}{index}"), interface, program, way),

@@ -42,9 +42,9 @@ pub use events::{Events, Told, read as read_event, wait as wait_for_events};
 pub use occupancy::{LockedDown, Occupancy, locked_down, occupancy};
 pub use pins::{bpffs, find_bpffs};
 pub use plan::{Plan, Prefixes};
-pub use trial::{Keys, Ran, Runner, Trial, Way};
+pub use trial::{Keys, Ran, Runner, Trial, Way, verified};
 
-use object::{Object, Plain, failed};
+use object::{ETHER, Object, Plain, failed};
 use pins::Pins;
 
 /// Whether the engine can do what a policy asks for, apart from the kernel.
@@ -55,12 +55,13 @@ pub fn supports(policy: &Policy) -> Result<(), BpfError> {
     Plan::of(policy).map(drop)
 }
 
-/// Whether this kernel takes the programs, from us. Leaves nothing behind.
+/// Whether this kernel takes the programs, from us: those for Ethernet, as the others are the same but for the
+/// header. Leaves nothing behind.
 ///
 /// # Errors
 /// When it is too old, or we may not.
 pub fn probe() -> Result<(), BpfError> {
-    Object::alone().map(drop)
+    Object::alone(&[ETHER]).map(drop)
 }
 
 /// Installs the engine on interfaces of this network namespace, or changes what is installed there.
@@ -95,7 +96,7 @@ fn put_in(pins: &Pins, plan: &Plan, interfaces: &[String], hook: Hook) -> Result
     pins.make().map_err(|cause| BpfError::Bpffs { dir: pins.dir().to_owned(), cause })?;
     let others = others(pins, &wanted)?;
     let whole = others.is_empty() && incomplete(pins, &wanted, hook)?.is_empty();
-    let mut object = Object::load(pins.dir())?;
+    let mut object = Object::load(pins.dir(), &attach::pairs(interfaces)?)?;
     let mut config = plan.config;
     let before = object.config()?;
     // Maps that were made and never used belong to an installation that was interrupted.

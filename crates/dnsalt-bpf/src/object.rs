@@ -46,9 +46,18 @@ pub(crate) const MAPS: [(&str, usize, usize); 20] = {
     ]
 };
 
-/// The programs: for what leaves and what comes in, on links with Ethernet headers and without.
-pub(crate) const PROGRAMS: [&str; 4] =
-    ["salt_out_ether", "salt_in_ether", "salt_out_raw", "salt_in_raw"];
+/// The programs for one kind of links.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Pair {
+    /// For what leaves.
+    pub(crate) out: &'static str,
+    /// For what comes in.
+    pub(crate) back: &'static str,
+}
+
+/// For links with Ethernet headers, which nearly all have, and for those without.
+pub(crate) const ETHER: Pair = Pair { out: "salt_out_ether", back: "salt_in_ether" };
+pub(crate) const RAW: Pair = Pair { out: "salt_out_raw", back: "salt_in_raw" };
 
 /// A value of a map as plain memory.
 #[derive(Clone, Copy)]
@@ -77,17 +86,18 @@ pub(crate) struct Object {
 }
 
 impl Object {
-    /// Loads the programs, with the maps that are pinned in a folder; makes those that are not.
-    pub(crate) fn load(pins: &Path) -> Result<Self, BpfError> {
-        Self::load_with(Some(pins))
+    /// Loads programs, with the maps that are pinned in a folder; makes those that are not.
+    pub(crate) fn load(pins: &Path, pairs: &[Pair]) -> Result<Self, BpfError> {
+        Self::load_with(Some(pins), pairs)
     }
 
-    /// Loads the programs with maps that go with the object.
-    pub(crate) fn alone() -> Result<Self, BpfError> {
-        Self::load_with(None)
+    /// Loads programs with maps that go with the object.
+    pub(crate) fn alone(pairs: &[Pair]) -> Result<Self, BpfError> {
+        Self::load_with(None, pairs)
     }
 
-    fn load_with(pins: Option<&Path>) -> Result<Self, BpfError> {
+    /// Those that nobody needs are not loaded: the kernel takes half a second and more to verify a pair.
+    fn load_with(pins: Option<&Path>, pairs: &[Pair]) -> Result<Self, BpfError> {
         let mut loader = EbpfLoader::new();
         // Nothing in the object depends on how this kernel was built.
         loader.btf(None);
@@ -99,7 +109,7 @@ impl Object {
         let ebpf =
             loader.load(OBJECT).map_err(|cause| BpfError::Maps { cause: Box::new(cause) })?;
         let mut object = Object { ebpf };
-        for program in PROGRAMS {
+        for program in pairs.iter().flat_map(|pair| [pair.out, pair.back]) {
             object
                 .program(program)?
                 .load()

@@ -12,7 +12,7 @@ use dnsalt_salt::layout::{Counter, Slot, TAKEN, TIME_SHIFT};
 use dnsalt_salt::slot::LIVE;
 use dnsalt_salt::taken::Taken;
 
-use crate::object::{Object, PROGRAMS};
+use crate::object::{ETHER, Object, RAW};
 use crate::plan::{self, Plan};
 use crate::{BpfError, syscall, write};
 
@@ -89,7 +89,7 @@ impl Trial {
     /// When the kernel refuses.
     pub fn with_keys(policy: &Policy, keys: &Keys) -> Result<Self, BpfError> {
         let plan = Plan::of(policy)?;
-        let mut object = Object::alone()?;
+        let mut object = Object::alone(&[ETHER])?;
         let mut config = plan.config;
         (config.key, config.nonce_key) = (keys.places, keys.nonces);
         write(&mut object, &plan)?;
@@ -115,7 +115,7 @@ impl Trial {
 
     /// For what leaves, or for what comes in.
     fn program(&mut self, way: Way) -> Result<&ProgramFd, BpfError> {
-        let name = if way == Way::Out { "salt_out_ether" } else { "salt_in_ether" };
+        let name = if way == Way::Out { ETHER.out } else { ETHER.back };
         let fd = self.object.program(name)?.fd().map_err(io::Error::other);
         fd.map_err(BpfError::Trial)
     }
@@ -161,17 +161,18 @@ impl Trial {
     pub fn count(&mut self, counter: Counter) -> Result<u64, BpfError> {
         self.object.count(counter)
     }
+}
 
-    /// Instructions that the verifier followed for each program.
-    ///
-    /// # Errors
-    /// When the kernel does not tell.
-    pub fn verified(&mut self) -> Result<Vec<(&'static str, u32)>, BpfError> {
-        let one = |name| {
-            let info = self.object.program(name)?.info().map_err(io::Error::other);
-            let info = info.map_err(BpfError::Trial)?;
-            Ok((name, info.verified_instruction_count().unwrap_or(0)))
-        };
-        PROGRAMS.into_iter().map(one).collect()
-    }
+/// Instructions that the verifier followed for each program.
+///
+/// # Errors
+/// When the kernel refuses, or does not tell.
+pub fn verified() -> Result<Vec<(&'static str, u32)>, BpfError> {
+    let mut object = Object::alone(&[ETHER, RAW])?;
+    let one = |name| {
+        let info = object.program(name)?.info().map_err(io::Error::other);
+        let info = info.map_err(BpfError::Trial)?;
+        Ok((name, info.verified_instruction_count().unwrap_or(0)))
+    };
+    [ETHER.out, ETHER.back, RAW.out, RAW.back].into_iter().map(one).collect()
 }

@@ -18,7 +18,7 @@ use rustix::time::{ClockId, Timespec, clock_settime};
 const ROOM: usize = 256;
 const QUERIES: u8 = 4;
 const ALL: usize = QUERIES as usize;
-/// For everything here: to verify the programs alone takes an emulated processor 20 seconds, of a busy
+/// For everything here: to verify the programs alone takes an emulated processor 10 seconds, of a busy
 /// machine more.
 const PATIENCE: Duration = Duration::from_secs(120);
 

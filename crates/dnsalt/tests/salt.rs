@@ -4,6 +4,7 @@ mod common;
 
 use common::{BIN, Network, SALT, dnsalt, eventually, mount_bpffs, network, ports_seen};
 use dnsalt_lab::Host;
+use dnsalt_lab::actor::Tun;
 use serde_json::Value;
 use std::collections::HashSet;
 use std::time::Duration;
@@ -130,6 +131,39 @@ fn what_is_damaged_is_told() {
     assert!(gone.stdout.contains("the rules are gone"), "{}", gone.stdout);
     dnsalt(gateway, &SALT).exits(0);
     assert!(ports(&network) > 35);
+}
+
+/// Programs of the engine that are loaded by `up` with these options.
+fn loaded(gateway: &Host, options: &str) -> Vec<String> {
+    let trace = "strace -f -qq -e trace=bpf -o /run/calls";
+    let up = format!("{BIN} up --no-health --bpffs /run/bpf {options} > /dev/null");
+    gateway.sh(&format!("{trace} {up}")).unwrap();
+    let calls = gateway.sh("cat /run/calls").unwrap();
+    let names = calls.split("prog_name=\"").skip(1).filter_map(|rest| rest.split('"').next());
+    names.filter(|name| name.starts_with("salt_")).map(str::to_owned).collect()
+}
+
+/// The kernel takes half a second and more to verify a pair of them, and a slow processor many.
+#[test]
+fn no_program_is_loaded_that_nobody_needs() {
+    let Some(network) = with_bpffs(&["tc", "strace"]) else { return };
+    let gateway = &network.net.gateway;
+    let ether = ["salt_out_ether", "salt_in_ether"];
+    let raw = ["salt_out_raw", "salt_in_raw"];
+    // Once to see whether the kernel takes them, which is known afterwards.
+    assert_eq!(loaded(gateway, ""), [ether, ether].concat());
+    assert_eq!(loaded(gateway, ""), [""; 0]);
+    assert_eq!(loaded(gateway, "--ports 20000-30000"), ether);
+    assert!(ports(&network) > 35);
+    let made = Tun::new(gateway, "tun0");
+    let Ok(_tun) = made.inspect_err(|why| println!("skipped: this kernel has no tun: {why}"))
+    else {
+        return;
+    };
+    gateway.up("tun0").unwrap();
+    assert_eq!(loaded(gateway, "--ports 20000-30000 --iface tun0,wan0"), [raw, ether].concat());
+    assert_eq!(loaded(gateway, "--iface tun0"), raw);
+    assert_eq!(status(&network, 0)["salt"]["interfaces"], serde_json::json!(["tun0"]));
 }
 
 /// A lab host has mounts of its own, but so have those who start programs there.

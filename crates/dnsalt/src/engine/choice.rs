@@ -72,6 +72,15 @@ fn is_for_nat(source: &Source) -> bool {
 /// Whether this machine can, as far as that shows without changing anything.
 fn can_salt(args: &UpArgs, configured: &Configured) -> Result<Salt, BpfError> {
     dnsalt_bpf::supports(&configured.policy)?;
-    dnsalt_bpf::probe()?;
-    Ok(Salt::new(dnsalt_bpf::bpffs(args.bpffs.as_deref())?))
+    let bpffs = dnsalt_bpf::bpffs(args.bpffs.as_deref());
+    if !bpffs.as_ref().is_ok_and(|bpffs| is_at_work(bpffs)) {
+        dnsalt_bpf::probe()?;
+    }
+    Ok(Salt::new(bpffs?))
+}
+
+/// Whether the engine is at work here already: then the kernel has taken the programs, which takes it a second to
+/// find out anew.
+fn is_at_work(bpffs: &Path) -> bool {
+    dnsalt_bpf::installed(bpffs).is_ok_and(|it| it.is_some_and(|it| !it.interfaces.is_empty()))
 }
