@@ -14,7 +14,7 @@ use common::{
 };
 use dnsalt_bpf::Hook;
 use dnsalt_lab::actor::{Frames, Tun};
-use dnsalt_lab::{Host, link};
+use dnsalt_lab::{Host, link, require_root};
 use dnsalt_policy::Settings;
 use dnsalt_salt::layout::Counter;
 use dnsalt_wire::link::{LinkType, Network};
@@ -22,6 +22,22 @@ use dnsalt_wire::link::{LinkType, Network};
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The port that clients ask from.
 const FIXED: u16 = 44444;
+
+/// Those that no link here needs are not loaded otherwise.
+#[test]
+fn the_kernel_takes_the_programs_for_all_links() {
+    if let Err(skip) = require_root() {
+        println!("skipped: {skip}");
+        return;
+    }
+    let verified = dnsalt_bpf::verified().unwrap();
+    assert_eq!(verified.len(), 4);
+    for (program, instructions) in verified {
+        // Since Linux 5.16 it is told; a million are the most.
+        println!("{program}: {instructions}");
+        assert!(instructions < 900_000, "{program}: {instructions}");
+    }
+}
 
 /// A link without headers, with addresses.
 fn tun(host: &Host) -> Option<Tun> {
