@@ -63,8 +63,9 @@ fn order(way: TcAttachType) -> LinkOrder {
 }
 
 /// The programs that are for an interface.
-fn pair(interface: &str) -> io::Result<Pair> {
-    Ok(if link::is_ethernet(interface)? { ETHER } else { RAW })
+fn pair(interface: &str) -> Result<Pair, BpfError> {
+    let ethernet = link::is_ethernet(interface).map_err(|cause| refused(interface, cause))?;
+    Ok(if ethernet { ETHER } else { RAW })
 }
 
 /// The programs that are for some interfaces, each pair once; where there is none, those that most have, so that
@@ -72,7 +73,7 @@ fn pair(interface: &str) -> io::Result<Pair> {
 pub(crate) fn pairs(interfaces: &[String]) -> Result<Vec<Pair>, BpfError> {
     let mut pairs = Vec::new();
     for interface in interfaces {
-        let pair = pair(interface).map_err(|cause| refused(interface, cause))?;
+        let pair = pair(interface)?;
         if !pairs.contains(&pair) {
             pairs.push(pair);
         }
@@ -80,7 +81,7 @@ pub(crate) fn pairs(interfaces: &[String]) -> Result<Vec<Pair>, BpfError> {
     Ok(if pairs.is_empty() { vec![ETHER] } else { pairs })
 }
 
-fn refused(interface: &str, cause: io::Error) -> BpfError {
+pub(crate) fn refused(interface: &str, cause: io::Error) -> BpfError {
     BpfError::Interface { interface: interface.to_owned(), cause }
 }
 
@@ -94,7 +95,7 @@ pub(crate) fn attach(
     way: TcAttachType,
 ) -> Result<(), BpfError> {
     let index = link::index(interface).map_err(|cause| refused(interface, cause))?;
-    let pair = pair(interface).map_err(|cause| refused(interface, cause))?;
+    let pair = pair(interface)?;
     let (program, prefix) = match way {
         TcAttachType::Egress => (pair.out, LINKS[0]),
         _ => (pair.back, LINKS[1]),

@@ -179,8 +179,8 @@ fn attach_all(
 fn indices(interfaces: &[String]) -> Result<Vec<u32>, BpfError> {
     let mut indices = Vec::new();
     for name in interfaces {
-        let index = link::if_there(link::index(name))
-            .map_err(|cause| BpfError::Interface { interface: name.clone(), cause })?;
+        let index =
+            link::if_there(link::index(name)).map_err(|cause| attach::refused(name, cause))?;
         indices.extend(index);
     }
     Ok(indices)

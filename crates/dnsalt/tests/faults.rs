@@ -6,7 +6,7 @@
 
 mod common;
 
-use common::faults::{at, calls, each, look, resolves, trace};
+use common::faults::{at, calls, each, look, resolves, run_by, trace};
 use common::{BIN, Ended, Network, dnsalt, mount_bpffs, network};
 use dnsalt_lab::Host;
 
@@ -41,12 +41,6 @@ struct Case<'a> {
     /// What is there already.
     prepare: Option<Vec<&'a str>>,
     args: Vec<&'a str>,
-}
-
-/// Runs it by way of other programs.
-fn run_by(host: &Host, others: &[&[&str]], args: &[&str]) -> Ended {
-    let words = [&others.concat()[..], &[BIN], args].concat();
-    host.command(words[0]).args(&words[1..]).output().unwrap().into()
 }
 
 /// Runs it, with a fault at one call.

@@ -108,7 +108,7 @@ fn faults<'a>(host: &Host, case: &'a Case) -> Vec<(&'a Case, String)> {
     dnsalt(host, &["down"]).exits(0);
     let mut faults = Vec::new();
     for (call, error) in CALLS {
-        let those = made.get(call).map_or(&[][..], |all| all);
+        let those = made.get(call).map(Vec::as_slice).unwrap_or_default();
         let step = those.len().div_ceil(OF_ONE).max(1);
         let chosen = those.iter().step_by(step).flat_map(|n| at(call, error, *n));
         faults.extend(chosen.map(|fault| (case, fault)));

@@ -2,6 +2,7 @@
 
 mod common;
 
+use common::faults::{run_by, trace};
 use common::{BIN, Network, SALT, dnsalt, eventually, mount_bpffs, network, ports_seen};
 use dnsalt_lab::Host;
 use dnsalt_lab::actor::Tun;
@@ -134,11 +135,11 @@ fn what_is_damaged_is_told() {
 }
 
 /// Programs of the engine that are loaded by `up` with these options.
-fn loaded(gateway: &Host, options: &str) -> Vec<String> {
-    let trace = "strace -f -qq -e trace=bpf -o /run/calls";
-    let up = format!("{BIN} up --no-health --bpffs /run/bpf {options} > /dev/null");
-    gateway.sh(&format!("{trace} {up}")).unwrap();
-    let calls = gateway.sh("cat /run/calls").unwrap();
+fn loaded(gateway: &Host, options: &[&str]) -> Vec<String> {
+    let up = [&["up", "--no-health", "--bpffs", "/run/bpf"], options].concat();
+    let calls = trace(gateway, |tracer| {
+        run_by(gateway, &[tracer], &up).exits(0);
+    });
     let names = calls.split("prog_name=\"").skip(1).filter_map(|rest| rest.split('"').next());
     names.filter(|name| name.starts_with("salt_")).map(str::to_owned).collect()
 }
@@ -151,9 +152,9 @@ fn no_program_is_loaded_that_nobody_needs() {
     let ether = ["salt_out_ether", "salt_in_ether"];
     let raw = ["salt_out_raw", "salt_in_raw"];
     // Once to see whether the kernel takes them, which is known afterwards.
-    assert_eq!(loaded(gateway, ""), [ether, ether].concat());
-    assert_eq!(loaded(gateway, ""), [""; 0]);
-    assert_eq!(loaded(gateway, "--ports 20000-30000"), ether);
+    assert_eq!(loaded(gateway, &[]), [ether, ether].concat());
+    assert_eq!(loaded(gateway, &[]), [""; 0]);
+    assert_eq!(loaded(gateway, &["--ports", "20000-30000"]), ether);
     assert!(ports(&network) > 35);
     let made = Tun::new(gateway, "tun0");
     let Ok(_tun) = made.inspect_err(|why| println!("skipped: this kernel has no tun: {why}"))
@@ -161,8 +162,9 @@ fn no_program_is_loaded_that_nobody_needs() {
         return;
     };
     gateway.up("tun0").unwrap();
-    assert_eq!(loaded(gateway, "--ports 20000-30000 --iface tun0,wan0"), [raw, ether].concat());
-    assert_eq!(loaded(gateway, "--iface tun0"), raw);
+    let both = ["--ports", "20000-30000", "--iface", "tun0,wan0"];
+    assert_eq!(loaded(gateway, &both), [raw, ether].concat());
+    assert_eq!(loaded(gateway, &["--iface", "tun0"]), raw);
     assert_eq!(status(&network, 0)["salt"]["interfaces"], serde_json::json!(["tun0"]));
 }
 

@@ -6,7 +6,13 @@ use std::time::Duration;
 
 use dnsalt_lab::Host;
 
-use super::{Network, answered, dnsalt, eventually};
+use super::{BIN, Ended, Network, answered, dnsalt, eventually};
+
+/// Runs dnsalt by way of other programs.
+pub(crate) fn run_by(host: &Host, others: &[&[&str]], args: &[&str]) -> Ended {
+    let words = [&others.concat()[..], &[BIN], args].concat();
+    host.command(words[0]).args(&words[1..]).output().unwrap().into()
+}
 
 /// The calls of a program, one a line. `run` gets the words of a tracer, and runs the program by it.
 pub(crate) fn trace(host: &Host, run: impl FnOnce(&[&str])) -> String {
